@@ -1,0 +1,110 @@
+//! Opens the pools. Everything a connection must be told is told here, for each new connection.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sea_orm::DatabaseConnection;
+use secrecy::ExposeSecret;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Executor};
+
+use super::settings::SqliteSync;
+use super::{DbError, DbKind, DbSettings};
+
+/// A connection that was idle this long is asked whether it still lives before it is used.
+const PING_AFTER_IDLE: Duration = Duration::from_secs(2);
+const STATEMENT_CACHE: usize = 512;
+
+pub(super) struct Pools {
+    pub kind: DbKind,
+    pub reader: DatabaseConnection,
+    pub writer: DatabaseConnection,
+}
+
+pub(super) async fn open(settings: &DbSettings) -> Result<Pools, DbError> {
+    match settings.kind {
+        DbKind::Sqlite => sqlite(settings).await,
+        DbKind::MySql => mysql(settings).await,
+        DbKind::Postgres => postgres(settings).await,
+    }
+}
+
+async fn sqlite(settings: &DbSettings) -> Result<Pools, DbError> {
+    let options = SqliteConnectOptions::from_str(settings.url.expose_secret())?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(match settings.sqlite_sync {
+            SqliteSync::Full => SqliteSynchronous::Full,
+            SqliteSync::Normal => SqliteSynchronous::Normal,
+            SqliteSync::Off => SqliteSynchronous::Off,
+        })
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .statement_cache_capacity(STATEMENT_CACHE)
+        // Bounds the file that a long reader leaves behind.
+        .pragma("journal_size_limit", "67108864")
+        .pragma("temp_store", "memory")
+        .disable_statement_logging();
+    let pool = |size: u32| {
+        SqlitePoolOptions::new()
+            .max_connections(size)
+            .min_connections(1)
+            .acquire_timeout(settings.acquire_timeout)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+    };
+    // The writer first: it creates the file and switches it to WAL.
+    let writer = pool(1).connect_with(options.clone()).await?;
+    let reader = pool(settings.max_connections).connect_with(options.pragma("query_only", "1")).await?;
+    Ok(Pools { kind: DbKind::Sqlite, reader: reader.into(), writer: writer.into() })
+}
+
+async fn mysql(settings: &DbSettings) -> Result<Pools, DbError> {
+    let url = settings.url.expose_secret().replacen("mariadb:", "mysql:", 1);
+    let options = MySqlConnectOptions::from_str(&url)?
+        .charset("utf8mb4")
+        .statement_cache_capacity(STATEMENT_CACHE)
+        .disable_statement_logging();
+    let pool = MySqlPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move { if meta.idle_for > PING_AFTER_IDLE { conn.ping().await.map(|()| true) } else { Ok(true) } })
+        })
+        .after_connect(|conn, _| {
+            Box::pin(async move {
+                conn.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                // Without strict mode the server cuts long texts silently.
+                conn.execute("SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'")
+                    .await?;
+                conn.execute("SET SESSION innodb_lock_wait_timeout = 10").await?;
+                Ok(())
+            })
+        })
+        .connect_with(options)
+        .await?;
+    let connection = DatabaseConnection::from(pool);
+    Ok(Pools { kind: DbKind::MySql, reader: connection.clone(), writer: connection })
+}
+
+async fn postgres(settings: &DbSettings) -> Result<Pools, DbError> {
+    let options = PgConnectOptions::from_str(settings.url.expose_secret())?
+        .statement_cache_capacity(STATEMENT_CACHE)
+        .options([("timezone", "UTC"), ("lock_timeout", "10s"), ("default_transaction_isolation", "read committed")])
+        .disable_statement_logging();
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move { if meta.idle_for > PING_AFTER_IDLE { conn.ping().await.map(|()| true) } else { Ok(true) } })
+        })
+        .connect_with(options)
+        .await?;
+    let connection = DatabaseConnection::from(pool);
+    Ok(Pools { kind: DbKind::Postgres, reader: connection.clone(), writer: connection })
+}

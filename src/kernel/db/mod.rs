@@ -1,0 +1,215 @@
+//! One handle for SQLite, MySQL/MariaDB and PostgreSQL.
+//!
+//! * Reads go to [`Db::reader`], a pool.
+//! * Writes are short transactions through [`Db::write`]. On SQLite all of them pass one lane (a
+//!   single writer connection, `BEGIN IMMEDIATE`), so that concurrent writers queue instead of
+//!   failing with "database is locked". On the servers they run at READ COMMITTED.
+//! * A write closure awaits nothing but its transaction, and is run again, up to three times, on a
+//!   deadlock or serialization failure. It runs to its end even when the client has gone.
+//! * Rows are locked in the order users, rooms, files, jobs.
+//!
+//! SQL that differs between the databases is in [`dialect`], nowhere else.
+
+pub mod columns;
+mod connect;
+pub mod dialect;
+mod error;
+pub mod inspect;
+mod meta;
+mod settings;
+mod tx;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use tokio::sync::Semaphore;
+use tracing::Instrument;
+
+pub use error::DbError;
+pub use meta::Meta;
+pub use settings::{DbSettings, SqliteSync};
+pub use tx::Tx;
+
+/// Runs of one write closure before a deadlock is given back as an error.
+const MAX_RUNS: u32 = 3;
+
+/// The family of the database in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DbKind {
+    Sqlite,
+    MySql,
+    Postgres,
+}
+
+impl DbKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DbKind::Sqlite => "sqlite",
+            DbKind::MySql => "mysql",
+            DbKind::Postgres => "postgres",
+        }
+    }
+}
+
+/// A cheap-to-clone database handle.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+struct Inner {
+    kind: DbKind,
+    reader: DatabaseConnection,
+    writer: DatabaseConnection,
+    /// One permit on SQLite; on servers as many as the pool has connections.
+    lane: Semaphore,
+    lane_size: u32,
+    lane_timeout: Duration,
+    stats: WriteStats,
+}
+
+/// Counters of the write path, for metrics.
+#[derive(Debug, Default)]
+pub struct WriteStats {
+    pub transactions: AtomicU64,
+    pub retries: AtomicU64,
+    /// Time spent waiting for the lane, in microseconds.
+    pub lane_wait_us: AtomicU64,
+}
+
+impl Db {
+    /// Opens the database named by the settings. Does not migrate.
+    ///
+    /// # Errors
+    /// The database cannot be reached or refuses the credentials.
+    pub async fn connect(settings: &DbSettings) -> Result<Self, DbError> {
+        let pools = connect::open(settings).await?;
+        let lane_size = if pools.kind == DbKind::Sqlite { 1 } else { settings.max_connections };
+        Ok(Db(Arc::new(Inner {
+            kind: pools.kind,
+            reader: pools.reader,
+            writer: pools.writer,
+            lane: Semaphore::new(lane_size as usize),
+            lane_size,
+            lane_timeout: settings.acquire_timeout,
+            stats: WriteStats::default(),
+        })))
+    }
+
+    pub fn kind(&self) -> DbKind {
+        self.0.kind
+    }
+
+    /// For reads. Sees everything that was committed before the call.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.0.reader
+    }
+
+    /// The single connection or pool that writes; for migrations only.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.0.writer
+    }
+
+    pub fn stats(&self) -> &WriteStats {
+        &self.0.stats
+    }
+
+    /// Connections of the writing side that are busy, and how many there are.
+    pub fn lane_usage(&self) -> (u32, u32) {
+        let free = u32::try_from(self.0.lane.available_permits()).unwrap_or(u32::MAX);
+        (self.0.lane_size.saturating_sub(free), self.0.lane_size)
+    }
+
+    /// Is the database there?
+    ///
+    /// # Errors
+    /// It did not answer `SELECT 1`.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        self.0.reader.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Runs `work` in one transaction and commits it when it returns `Ok`.
+    ///
+    /// `name` labels logs. The closure gets a [`Tx`] by value and must not keep it: a clone that
+    /// outlives the future makes the commit fail.
+    ///
+    /// # Errors
+    /// What `work` returned (rolled back), or a [`DbError`] from begin or commit.
+    pub async fn write<T, E, F, Fut>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let db = self.clone();
+        let task = async move { db.write_here(name, work).await };
+        match crate::task::spawn(task.in_current_span()).await {
+            Ok(result) => result,
+            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+            Err(_) => Err(DbError::Cancelled.into()),
+        }
+    }
+
+    async fn write_here<T, E, F, Fut>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<DbError>,
+    {
+        let mut run = 1;
+        loop {
+            let tx = self.begin().await?;
+            let result = work(tx.clone()).await;
+            let retryable = tx.saw_conflict();
+            match result {
+                Ok(value) => match tx.commit().await {
+                    Ok(()) => return Ok(value),
+                    Err(e) if e.is_conflict() && run < MAX_RUNS => {}
+                    Err(e) => return Err(e.into()),
+                },
+                Err(error) => {
+                    tx.rollback().await;
+                    if !retryable || run == MAX_RUNS {
+                        return Err(error);
+                    }
+                }
+            }
+            self.0.stats.retries.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(tx.name = name, tx.run = run, "transaction lost a conflict, running it again");
+            // Spread the losers, or they meet again.
+            tokio::time::sleep(Duration::from_millis(rand::random_range(1..=10) * u64::from(run))).await;
+            run += 1;
+        }
+    }
+
+    async fn begin(&self) -> Result<Tx, DbError> {
+        let waiting = Instant::now();
+        let permit = tokio::time::timeout(self.0.lane_timeout, self.0.lane.acquire())
+            .await
+            .map_err(|_| DbError::Overloaded)?
+            .map_err(|_| DbError::Cancelled)?;
+        let waited = u64::try_from(waiting.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.0.stats.lane_wait_us.fetch_add(waited, Ordering::Relaxed);
+        self.0.stats.transactions.fetch_add(1, Ordering::Relaxed);
+        permit.forget();
+        let lane = LanePermit(self.clone());
+        let options = TransactionOptions {
+            sqlite_transaction_mode: (self.0.kind == DbKind::Sqlite).then_some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let inner = self.0.writer.begin_with_options(options).await?;
+        Ok(Tx::new(inner, lane))
+    }
+}
+
+/// Gives the lane back when the transaction is over, whatever way it ended.
+pub(crate) struct LanePermit(Db);
+
+impl Drop for LanePermit {
+    fn drop(&mut self) {
+        self.0.0.lane.add_permits(1);
+    }
+}

@@ -1,0 +1,106 @@
+//! How many connections may be open, in all and from one address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::http::request_info::TrustedProxies;
+use crate::http::settings::HttpSettings;
+
+#[derive(Debug)]
+pub(super) struct Caps {
+    total: usize,
+    per_ip: usize,
+    proxies: TrustedProxies,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_ip: HashMap<IpAddr, usize>,
+}
+
+/// A connection's place; given back when the connection ends, also after an upgrade.
+#[derive(Debug)]
+pub(super) struct Place {
+    caps: Arc<Caps>,
+    ip: Option<IpAddr>,
+}
+
+impl Caps {
+    pub fn new(settings: &HttpSettings) -> Arc<Self> {
+        Arc::new(Caps {
+            total: settings.max_connections,
+            per_ip: settings.max_connections_per_ip,
+            proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
+            open: Mutex::default(),
+        })
+    }
+
+    /// `None` when there is no place left.
+    pub fn take(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
+        let ip = ip.to_canonical();
+        // Whole sites come through a proxy; on this machine only its own people are.
+        let counted = (!ip.is_loopback() && !self.proxies.trusts(ip)).then_some(ip);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.total >= self.total {
+            return None;
+        }
+        if let Some(ip) = counted {
+            let count = open.by_ip.entry(ip).or_insert(0);
+            if *count >= self.per_ip {
+                return None;
+            }
+            *count += 1;
+        }
+        open.total += 1;
+        Some(Place {
+            caps: self.clone(),
+            ip: counted,
+        })
+    }
+
+    pub fn open(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.caps.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.total -= 1;
+        if let Some(ip) = self.ip
+            && let Some(count) = open.by_ip.get_mut(&ip)
+        {
+            *count -= 1;
+            if *count == 0 {
+                open.by_ip.remove(&ip);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_take_every_place() {
+        let settings = HttpSettings::for_tests(&[
+            ("HTTP_MAX_CONNECTIONS", "4"),
+            ("HTTP_MAX_CONNECTIONS_PER_IP", "2"),
+            ("TRUSTED_PROXIES", "10.0.0.1"),
+        ]);
+        let caps = Caps::new(&settings);
+        let take = |ip: &str| caps.take(ip.parse().expect("address"));
+        let first = take("8.8.8.8");
+        let second = take("::ffff:8.8.8.8");
+        assert!(first.is_some() && second.is_some() && take("8.8.8.8").is_none());
+        let proxies: Vec<_> = (0..2).map(|_| take("10.0.0.1")).collect();
+        assert!(proxies.iter().all(Option::is_some) && take("9.9.9.9").is_none());
+        drop(first);
+        assert_eq!(caps.open(), 3);
+        assert!(take("8.8.8.8").is_some());
+    }
+}

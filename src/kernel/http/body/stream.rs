@@ -1,0 +1,237 @@
+//! Bodies that are taken as a stream, never held in memory.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use poem::error::ParseMultipartError;
+use poem::web::{Field, Multipart};
+use poem::{FromRequest, Request, RequestBody};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use tokio::io::AsyncReadExt;
+
+use super::gate::BodyGate;
+use super::read::{self, Media};
+use super::walk::{clean, has_forbidden_control};
+use crate::error::{ApiError, Faults, common, messages};
+use crate::http::failure::codes;
+
+/// Parts of one multipart body.
+const MAX_PARTS: usize = 100;
+
+/// The plain bytes of a body, at most `LIMIT` of them, whatever their type.
+pub struct RawBody<const LIMIT: u64> {
+    body: poem::Body,
+    gate: Arc<BodyGate>,
+}
+
+impl<const LIMIT: u64> RawBody<LIMIT> {
+    /// The announced length.
+    pub fn declared(&self) -> Option<u64> {
+        self.gate.declared()
+    }
+
+    /// The bytes as they come. After an error of the stream, [`RawFault::explain`] says what the
+    /// client should hear.
+    pub fn into_stream(
+        self,
+    ) -> (
+        impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+        RawFault,
+    ) {
+        (self.body.into_bytes_stream(), RawFault(self.gate))
+    }
+}
+
+/// Tells why a body stream ended early.
+#[derive(Clone, Debug)]
+pub struct RawFault(Arc<BodyGate>);
+
+impl RawFault {
+    /// 413, 408, or 400 for a client that went away.
+    pub fn explain(&self) -> ApiError {
+        self.0.verdict().unwrap_or_else(|| codes::BAD_REQUEST.into())
+    }
+}
+
+impl<'a, const LIMIT: u64> ApiExtractor<'a> for RawBody<LIMIT> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn request_meta() -> Option<MetaRequest> {
+        let schema = MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")));
+        let content = vec![MetaMediaType {
+            content_type: "application/octet-stream",
+            schema,
+        }];
+        Some(MetaRequest {
+            description: None,
+            content,
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let gate = read::gate_of(request)?.clone();
+        gate.admit(LIMIT)?;
+        Ok(RawBody {
+            body: body.take().unwrap_or_default(),
+            gate,
+        })
+    }
+}
+
+/// A `multipart/form-data` body, read part by part. `T` is only its published schema.
+pub struct MultipartBody<T, const LIMIT: u64> {
+    inner: Multipart,
+    gate: Arc<BodyGate>,
+    parts: usize,
+    shape: PhantomData<fn() -> T>,
+}
+
+impl<T, const LIMIT: u64> MultipartBody<T, LIMIT> {
+    /// The next part, `None` after the last.
+    ///
+    /// # Errors
+    /// 400 for a malformed body, 413 over the limit or with more than 100 parts.
+    pub async fn next(&mut self) -> Result<Option<Field>, ApiError> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(common::PAYLOAD_TOO_LARGE.into());
+        }
+        self.inner.next_field().await.map_err(|e| self.explain(e))
+    }
+
+    /// The text of a small part, such as a plain form field.
+    ///
+    /// # Errors
+    /// 400 `errors.<name>` over `max` bytes or for anything but UTF-8; else as [`MultipartBody::next`].
+    /// Never more than `max` bytes are held.
+    pub fn text(
+        &self,
+        part: Field,
+        max: usize,
+    ) -> impl Future<Output = Result<String, ApiError>> + Send + use<T, LIMIT> {
+        text_of(part, max, self.fault())
+    }
+
+    /// What the client should hear about an error while a part was read.
+    pub fn explain(&self, error: ParseMultipartError) -> ApiError {
+        self.fault().explain().caused_by(error)
+    }
+
+    /// The same for errors that come as `io::Error` out of a part's reader.
+    pub fn fault(&self) -> RawFault {
+        RawFault(self.gate.clone())
+    }
+}
+
+impl<'a, T: Type, const LIMIT: u64> ApiExtractor<'a> for MultipartBody<T, LIMIT> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![MetaMediaType {
+            content_type: "multipart/form-data",
+            schema: T::schema_ref(),
+        }];
+        Some(MetaRequest {
+            description: None,
+            content,
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let gate = read::gate_of(request)?.clone();
+        gate.admit(LIMIT)?;
+        if read::media_of(request) != Media::Multipart {
+            return Err(ApiError::from(common::UNSUPPORTED_MEDIA_TYPE).into());
+        }
+        let inner = <Multipart as FromRequest>::from_request(request, body)
+            .await
+            .map_err(|e| ApiError::from(codes::BAD_REQUEST).caused_by(e.to_string()))?;
+        Ok(MultipartBody {
+            inner,
+            gate,
+            parts: 0,
+            shape: PhantomData,
+        })
+    }
+}
+
+async fn text_of(part: Field, max: usize, fault: RawFault) -> Result<String, ApiError> {
+    let name = part.name().unwrap_or("non_field_errors").to_owned();
+    let mut bytes = Vec::new();
+    let mut reader = std::pin::pin!(part.into_async_read().take(max as u64 + 1));
+    reader
+        .read_to_end(&mut bytes)
+        .await
+        .map_err(|e| fault.explain().caused_by(e))?;
+    if bytes.len() > max {
+        return Err(Faults::one(name, messages::too_long(max)));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| Faults::one(name.as_str(), messages::BAD_TYPE))?;
+    if has_forbidden_control(&text) {
+        return Err(Faults::one(name, messages::BAD_CHARACTER));
+    }
+    clean(&mut text);
+    Ok(text)
+}
+
+/// Stands for a file in the published schema of a [`MultipartBody`]. There is never a value of it:
+/// parts are read one by one.
+#[derive(Debug)]
+pub enum FilePart {}
+
+impl Type for FilePart {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> std::borrow::Cow<'static, str> {
+        "string_binary".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::empty())
+    }
+}
+
+impl ParseFromJSON for FilePart {
+    fn parse_from_json(_: Option<serde_json::Value>) -> ParseResult<Self> {
+        Err(ParseError::custom("files are not sent as JSON"))
+    }
+}
+
+impl ToJSON for FilePart {
+    fn to_json(&self) -> Option<serde_json::Value> {
+        match *self {}
+    }
+}

@@ -1,0 +1,202 @@
+//! Leases belong to workers.
+//!
+//! A worker writes a heartbeat. Every worker watches the others: one whose heartbeat value has not
+//! changed for the expiry, **measured on the watcher's own monotonic clock**, is dead, and all its
+//! jobs go back to ready. No host's wall clock is compared with another's, so a clock that jumps
+//! steals nothing. A worker that could not write its own heartbeat for the expiry cancels its jobs,
+//! because by then somebody else may run them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{ConnectionTrait, FromQueryResult};
+use tokio_util::sync::CancellationToken;
+
+use super::store::{COLUMNS, JobRow};
+use super::worker::Shared;
+use crate::db::{DbError, Tx, dialect};
+
+pub(super) async fn register(shared: &Shared, host: &str, queues: &[String]) -> Result<(), DbError> {
+    let now = shared.queue.now();
+    let expires = now + TimeDelta::from_std(shared.queue.settings().expiry).unwrap_or(TimeDelta::seconds(30));
+    let sql = "INSERT INTO job_workers (id, queues, host, started_at, heartbeat_at, expires_at, stopping) \
+               VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let host: String = host.chars().take(255).collect();
+    let values = [
+        shared.owner.clone().into(),
+        queues.join(",").into(),
+        host.into(),
+        now.into(),
+        now.into(),
+        expires.into(),
+        false.into(),
+    ];
+    dialect::execute(shared.queue.0.db.writer(), sql, values).await.map(|_| ())
+}
+
+/// Gives back what is left and forgets the worker.
+pub(super) async fn unregister(shared: &Shared) -> Result<(), DbError> {
+    shared.release_running().await?;
+    let sql = "DELETE FROM job_workers WHERE id = ?";
+    dialect::execute(shared.queue.0.db.writer(), sql, [shared.owner.clone().into()]).await.map(|_| ())
+}
+
+/// For the embedded size: whoever held a lease is gone, because only one process may hold the
+/// data folder.
+pub(super) async fn take_all_back(shared: &Shared) -> Result<(), DbError> {
+    for owner in lease_owners(shared).await? {
+        if owner != shared.owner {
+            take_back(shared, &owner).await?;
+        }
+    }
+    for (id, _) in workers(shared).await? {
+        if id != shared.owner {
+            forget(shared, &id).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = beat(&shared) => {}
+        () = watch(&shared) => {}
+    }
+    // Keep beating while running jobs finish; the worker aborts this task at its end.
+    beat(&shared).await;
+}
+
+async fn beat(shared: &Shared) {
+    let settings = shared.queue.settings();
+    let mut last_written = Instant::now();
+    loop {
+        tokio::time::sleep(settings.heartbeat).await;
+        let now = shared.queue.now();
+        let expires = now + TimeDelta::from_std(settings.expiry).unwrap_or(TimeDelta::seconds(30));
+        let sql = "UPDATE job_workers SET heartbeat_at = ?, expires_at = ? WHERE id = ?";
+        let values = [now.into(), expires.into(), shared.owner.clone().into()];
+        let written = dialect::execute(shared.queue.0.db.writer(), sql, values);
+        match tokio::time::timeout(settings.heartbeat, written).await {
+            Ok(Ok(1)) => last_written = Instant::now(),
+            Ok(Ok(_)) => {
+                tracing::error!(worker.id = shared.owner, "declared dead by another worker, giving its jobs up");
+                shared.lease.lose();
+                if let Err(e) = register(shared, "", &[]).await {
+                    tracing::warn!(error = %e, "could not register again");
+                }
+            }
+            Ok(Err(e)) => tracing::warn!(error = %e, "heartbeat failed"),
+            Err(_) => tracing::warn!("heartbeat timed out"),
+        }
+        if last_written.elapsed() >= settings.expiry {
+            tracing::error!(worker.id = shared.owner, "no heartbeat for the expiry, giving running jobs up");
+            shared.lease.lose();
+            last_written = Instant::now();
+        }
+    }
+}
+
+/// A heartbeat value and when it was first seen here.
+type Seen = HashMap<String, (Option<DateTime<Utc>>, Instant)>;
+
+async fn watch(shared: &Shared) {
+    let expiry = shared.queue.settings().expiry;
+    let pause = (expiry / 8).clamp(Duration::from_millis(250), Duration::from_secs(2));
+    let mut seen = Seen::new();
+    loop {
+        tokio::time::sleep(pause).await;
+        if let Err(e) = look(shared, &mut seen, expiry).await {
+            tracing::debug!(error = %e, "could not look after other workers");
+        }
+    }
+}
+
+async fn look(shared: &Shared, seen: &mut Seen, expiry: Duration) -> Result<(), DbError> {
+    let mut current: HashMap<String, Option<DateTime<Utc>>> =
+        workers(shared).await?.into_iter().map(|(id, at)| (id, Some(at))).collect();
+    for owner in lease_owners(shared).await? {
+        current.entry(owner).or_insert(None);
+    }
+    current.remove(&shared.owner);
+    seen.retain(|id, _| current.contains_key(id));
+    for (id, beat) in current {
+        let entry = seen.entry(id.clone()).or_insert_with(|| (beat, Instant::now()));
+        if entry.0 != beat {
+            *entry = (beat, Instant::now());
+        } else if entry.1.elapsed() >= expiry {
+            let jobs = take_back(shared, &id).await?;
+            forget(shared, &id).await?;
+            seen.remove(&id);
+            tracing::warn!(worker.id = id, jobs, "worker stopped beating, its jobs are ready again");
+        }
+    }
+    Ok(())
+}
+
+/// `running` → `ready` for all jobs of a dead owner; those that killed too many workers die.
+async fn take_back(shared: &Shared, owner: &str) -> Result<u64, DbError> {
+    let max = shared.queue.settings().max_losses;
+    bury_killers(shared, owner, max).await?;
+    let sql = "UPDATE jobs SET state = 'ready', lease_owner = NULL, losses = losses + 1 \
+               WHERE lease_owner = ? AND state = 'running'";
+    let n = dialect::execute(shared.queue.0.db.writer(), sql, [owner.into()]).await?;
+    shared.poke.notify_one();
+    Ok(n)
+}
+
+async fn bury_killers(shared: &Shared, owner: &str, max: i32) -> Result<(), DbError> {
+    let conn = shared.queue.0.db.writer();
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE lease_owner = ? AND state = 'running' AND losses >= ?");
+    let stmt = dialect::statement(conn.get_database_backend(), &sql, [owner.into(), (max - 1).into()]);
+    for row in JobRow::find_by_statement(stmt).all(conn).await? {
+        let entry = shared.queue.0.registry.get(&row.kind);
+        let now = shared.queue.now();
+        shared
+            .queue
+            .0
+            .db
+            .write("job.killer", move |tx: Tx| {
+                let (row, entry) = (row.clone(), entry.clone());
+                async move {
+                    let sql = "UPDATE jobs SET state = 'dead', losses = losses + 1, last_error = ?, finished_at = ?, \
+                               lease_owner = NULL, dedupe_key = NULL \
+                               WHERE id = ? AND lease_owner = ? AND state = 'running'";
+                    let reason = "lost its worker too often";
+                    let values = [reason.into(), now.into(), row.id.into(), row.lease_owner.clone().into()];
+                    if dialect::execute(&tx, sql, values).await? == 1
+                        && let Some(entry) = &entry
+                    {
+                        entry.kind.on_dead(&row.payload, &tx, reason).await?;
+                    }
+                    Ok::<_, DbError>(())
+                }
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+async fn forget(shared: &Shared, id: &str) -> Result<(), DbError> {
+    dialect::execute(shared.queue.0.db.writer(), "DELETE FROM job_workers WHERE id = ?", [id.into()]).await.map(|_| ())
+}
+
+async fn workers(shared: &Shared) -> Result<Vec<(String, DateTime<Utc>)>, DbError> {
+    let conn = shared.queue.0.db.reader();
+    let stmt = dialect::statement(conn.get_database_backend(), "SELECT id, heartbeat_at FROM job_workers", []);
+    let mut list = Vec::new();
+    for row in conn.query_all_raw(stmt).await? {
+        list.push((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
+    }
+    Ok(list)
+}
+
+async fn lease_owners(shared: &Shared) -> Result<Vec<String>, DbError> {
+    let conn = shared.queue.0.db.reader();
+    let sql = "SELECT DISTINCT lease_owner FROM jobs WHERE state = 'running' AND lease_owner IS NOT NULL";
+    let stmt = dialect::statement(conn.get_database_backend(), sql, []);
+    let rows = conn.query_all_raw(stmt).await?;
+    rows.iter().map(|r| r.try_get_by_index(0).map_err(DbError::from)).collect()
+}
