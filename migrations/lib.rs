@@ -1,0 +1,84 @@
+//! The schema: one definition for SQLite, MySQL/MariaDB and PostgreSQL.
+//!
+//! * Schema only: no entity is imported, so an old migration never changes its meaning.
+//! * MySQL commits every DDL statement by itself. A migration may therefore be cut off anywhere,
+//!   and each one is written so that running it again finishes it: `IF NOT EXISTS` on tables and,
+//!   on MySQL, all indexes inside the `CREATE TABLE`. SQLite and PostgreSQL run a migration in one
+//!   transaction.
+//! * A unique index is named `<table>_<columns>_key`: that is how a violation is recognised on
+//!   SQLite, which only tells the columns. Other indexes end in `_idx`, foreign keys in `_fk`.
+//! * A migration that was shipped is never edited.
+
+use sea_orm_migration::prelude::{MigrationTrait, MigratorTrait};
+
+mod m0001_kernel;
+mod m0002_accounts;
+mod m0003_credentials;
+mod m0004_mail;
+mod m0005_files;
+mod schema;
+
+/// Applies and rolls back the migrations below, in this order.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_kernel::Migration),
+            Box::new(m0002_accounts::Migration),
+            Box::new(m0003_credentials::Migration),
+            Box::new(m0004_mail::Migration),
+            Box::new(m0005_files::Migration),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
+    use sea_orm_migration::SchemaManager;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_migration_may_be_run_again_and_taken_back() {
+        let db = Database::connect("sqlite::memory:").await.expect("memory database");
+        Migrator::up(&db, None).await.expect("first run");
+        let manager = SchemaManager::new(&db);
+        for migration in Migrator::migrations() {
+            migration.up(&manager).await.expect("second run changes nothing");
+        }
+        let count = |sql: &str| {
+            let stmt = Statement::from_string(DbBackend::Sqlite, sql.to_owned());
+            let db = db.clone();
+            async move {
+                let row = db.query_one_raw(stmt).await.expect("query").expect("row");
+                row.try_get_by_index::<i64>(0).expect("count")
+            }
+        };
+        assert_eq!(count("SELECT count(*) FROM \"groups\" WHERE name = 'developer'").await, 1);
+        Migrator::down(&db, None).await.expect("all down");
+        let left = "SELECT count(*) FROM sqlite_master WHERE type = 'table' \
+                    AND name NOT LIKE 'sqlite_%' AND name <> 'seaql_migrations'";
+        assert_eq!(count(left).await, 0);
+    }
+
+    /// Unique violations are recognised by this naming rule.
+    #[tokio::test]
+    async fn unique_indexes_are_named_after_table_and_columns() {
+        let db = Database::connect("sqlite::memory:").await.expect("memory database");
+        Migrator::up(&db, None).await.expect("migrated");
+        let all = "SELECT m.name, m.tbl_name, (SELECT group_concat(i.name, '_') FROM pragma_index_info(m.name) i) \
+                   FROM sqlite_master m WHERE m.type = 'index' AND m.name LIKE '%_key'";
+        let rows = db
+            .query_all_raw(Statement::from_string(DbBackend::Sqlite, all.to_owned()))
+            .await
+            .expect("query");
+        assert!(rows.len() > 10);
+        for row in rows {
+            let text = |i| row.try_get_by_index::<String>(i).expect("text");
+            assert_eq!(text(0), format!("{}_{}_key", text(1), text(2)));
+        }
+    }
+}
