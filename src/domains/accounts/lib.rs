@@ -1,0 +1,152 @@
+//! Accounts under every surface: users, sessions, groups, API keys.
+//!
+//! * Tables: `users`, `user_profiles`, `user_login_logs`, `groups`, `user_groups`, `auth_sessions`,
+//!   `auth_login_attempts`, `auth_login_gates`, `auth_api_keys`, `security_events`, and the tables
+//!   of mail tokens and second factors, whose endpoints come with later surfaces.
+//! * A login is a row of `auth_sessions`; its id is the `sid` of all its tokens. A refresh is one
+//!   conditional update of that row, so of parallel uses of a token exactly one succeeds.
+//! * Every write that takes rights away says so in its transaction ([`AuthChange`]) and is heard by
+//!   all processes before the request is answered; see `kernel::auth::revocation`.
+//! * Uniqueness is decided by the database alone. Names and addresses have a folded `*_key` column,
+//!   because the three databases fold differently.
+//! * Jobs: `purge_user` removes personal data; `accounts_sweep` removes old rows.
+//! * Other domains use [`Accounts::briefs`] (cached), [`Accounts::reserve_space`] and its siblings,
+//!   and [`Accounts::on_purge`]. They hear of changes through [`Accounts::bus`].
+//!
+//! What surprises: a login runs to its end even when its client has gone, because an attempt that
+//! was announced to the throttle must also be settled there.
+
+pub mod api;
+pub mod dto;
+mod entity;
+mod error;
+mod jobs;
+mod policy;
+mod repo;
+mod service;
+mod settings;
+#[cfg(test)]
+mod tests;
+pub mod values;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use yunque_kernel::auth::{AuthCache, AuthChange, HubBus, Jwt, RevocationBus};
+use yunque_kernel::ids::UserId;
+use yunque_kernel::{Ctx, DbError, Tx};
+
+pub use error::{AccountsError, codes};
+pub use jobs::{AccountsSweep, PurgeUser};
+pub use repo::users::{AccountRow, StorageInfo};
+pub use service::api_keys::{ApiKeyView, CreatedApiKey};
+pub use service::briefs::Brief;
+pub use service::client::Client;
+pub use service::console::{NewSuperuser, SessionView, UserDetails, UserFilter, UserView};
+pub use service::groups::{DemoUser, GroupReport, NewGroup};
+pub use service::login::Login;
+pub use service::register::Registration;
+pub use service::tokens::{Surface, TokenPair};
+pub use settings::{AccountsSettings, PasswordPolicy, Threshold, TokenLives};
+
+/// What another domain does when an account's personal data is removed: usually it enqueues a job
+/// that removes what the account owned.
+#[async_trait]
+pub trait PurgeHook: Send + Sync + 'static {
+    /// Runs in the transaction that anonymises the account.
+    async fn user_purged(&self, tx: &Tx, user: UserId) -> Result<(), DbError>;
+}
+
+/// The accounts domain. Cheap to clone.
+#[derive(Clone)]
+pub struct Accounts(Arc<Inner>);
+
+struct Inner {
+    ctx: Ctx,
+    settings: AccountsSettings,
+    jwt: Jwt,
+    bus: HubBus,
+    cache: AuthCache,
+    briefs: service::briefs::Briefs,
+    activity: service::activity::Activity,
+    turns: service::throttle::Turns,
+    purge_hooks: RwLock<Vec<Arc<dyn PurgeHook>>>,
+}
+
+impl Accounts {
+    /// Registers this domain's jobs and body formats as well.
+    pub fn new(ctx: Ctx, settings: AccountsSettings) -> Self {
+        values::register_formats();
+        let bus = HubBus::new(ctx.realtime.clone());
+        let shared: Arc<dyn RevocationBus> = Arc::new(bus.clone());
+        let accounts = Accounts(Arc::new(Inner {
+            jwt: Jwt::new(&ctx.keys),
+            cache: AuthCache::new(shared),
+            briefs: service::briefs::Briefs::new(&bus),
+            activity: service::activity::Activity::default(),
+            turns: service::throttle::Turns::default(),
+            purge_hooks: RwLock::default(),
+            bus,
+            settings,
+            ctx,
+        }));
+        accounts.0.ctx.queue.register::<PurgeUser>(accounts.clone(), PurgeUser::plan());
+        accounts.0.ctx.queue.register::<AccountsSweep>(accounts.clone(), AccountsSweep::plan());
+        accounts
+    }
+
+    pub fn settings(&self) -> &AccountsSettings {
+        &self.0.settings
+    }
+
+    /// Tells of every [`AuthChange`], made here or elsewhere: close the sockets of a user whose
+    /// rights changed, drop what is remembered about a profile.
+    pub fn bus(&self) -> &HubBus {
+        &self.0.bus
+    }
+
+    /// Adds what must happen when an account's personal data is removed.
+    pub fn on_purge(&self, hook: Arc<dyn PurgeHook>) {
+        self.0.purge_hooks.write().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// For operations that honour `Idempotency-Key`.
+    fn idempotency(&self) -> &yunque_kernel::http::Idempotency {
+        &self.0.ctx.idempotency
+    }
+
+    fn purge_hooks(&self) -> Vec<Arc<dyn PurgeHook>> {
+        self.0.purge_hooks.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.0.ctx.clock.now()
+    }
+
+    /// Records a change in the transaction that makes it, and publishes it after the commit.
+    async fn tell(&self, tx: &Tx, change: AuthChange) -> Result<Heard, DbError> {
+        change.record(tx, self.now()).await?;
+        let (done, heard) = tokio::sync::oneshot::channel();
+        let bus = self.0.bus.clone();
+        // In a task of its own: it must be heard even if the client has gone meanwhile.
+        tx.after_commit(move || {
+            yunque_kernel::task::spawn(async move {
+                bus.publish(change).await;
+                // Nobody may be waiting any more.
+                let _ = done.send(());
+            });
+        });
+        Ok(Heard(heard))
+    }
+}
+
+/// Waits until a change is known everywhere, or could not be told in time.
+#[must_use = "an answer before the change is heard breaks the promise of immediate revocation"]
+struct Heard(tokio::sync::oneshot::Receiver<()>);
+
+impl Heard {
+    async fn everywhere(self) {
+        // An error means that the publishing task is gone, at shutdown.
+        let _ = self.0.await;
+    }
+}

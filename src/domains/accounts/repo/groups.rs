@@ -1,0 +1,42 @@
+//! `groups` and `user_groups`.
+
+use sea_orm::sea_query::Query;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use yunque_kernel::DbError;
+use yunque_kernel::db::dialect;
+use yunque_kernel::ids::UserId;
+
+use crate::entity::{group, user_group};
+
+pub async fn find_by_name(conn: &impl ConnectionTrait, name: &str) -> Result<Option<group::Model>, DbError> {
+    Ok(group::Entity::find().filter(group::Column::Name.eq(name)).one(conn).await?)
+}
+
+/// Tells whether the group is new.
+pub async fn insert_ignore(conn: &impl ConnectionTrait, name: &str, description: &str) -> Result<bool, DbError> {
+    let insert = Query::insert()
+        .into_table("groups")
+        .columns(["name", "description"])
+        .values_panic([name.into(), description.into()])
+        .take();
+    dialect::insert_ignore(conn, insert, &["name"]).await
+}
+
+/// Tells whether the user was not a member before.
+pub async fn insert_member(conn: &impl ConnectionTrait, group_id: i64, user: UserId) -> Result<bool, DbError> {
+    let insert = Query::insert()
+        .into_table("user_groups")
+        .columns(["user_id", "group_id"])
+        .values_panic([user.0.into(), group_id.into()])
+        .take();
+    dialect::insert_ignore(conn, insert, &["user_id", "group_id"]).await
+}
+
+/// Whether a user is in a group of this name.
+pub async fn is_member(conn: &impl ConnectionTrait, name: &str, user: UserId) -> Result<bool, DbError> {
+    let Some(group) = find_by_name(conn, name).await? else { return Ok(false) };
+    let found = user_group::Entity::find()
+        .filter(user_group::Column::GroupId.eq(group.id))
+        .filter(user_group::Column::UserId.eq(user.0));
+    Ok(found.one(conn).await?.is_some())
+}

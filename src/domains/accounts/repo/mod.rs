@@ -1,0 +1,10 @@
+//! Every query of this domain, by table. Functions take any connection; only services open
+//! transactions.
+
+pub mod attempts;
+pub mod groups;
+pub mod keys;
+pub mod security;
+pub mod sessions;
+pub mod sweep;
+pub mod users;

@@ -1,0 +1,437 @@
+//! `users` and `user_profiles`.
+
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr, LockType, Order, SimpleExpr};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DerivePartialModel, EntityTrait, FromQueryResult,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+use yunque_kernel::DbError;
+use yunque_kernel::auth::{Caller, UserType};
+use yunque_kernel::db::dialect;
+use yunque_kernel::http::Page;
+use yunque_kernel::ids::UserId;
+
+use crate::entity::{profile, user};
+use crate::error::AccountsError;
+use crate::policy;
+use crate::values::{Email, Username};
+
+pub const USERNAME_KEY: &str = "users_username_key_key";
+pub const EMAIL_KEY: &str = "users_email_key_key";
+
+/// What clients see of an account.
+#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[sea_orm(entity = "user::Entity")]
+pub struct AccountRow {
+    pub id: i64,
+    pub username: String,
+    pub email: String,
+    pub display_name: String,
+    pub is_active: bool,
+    pub is_staff: bool,
+}
+
+/// What a login and every check of a current password need.
+#[derive(Clone, Debug, DerivePartialModel)]
+#[sea_orm(entity = "user::Entity")]
+pub struct CredentialRow {
+    pub id: i64,
+    pub username: String,
+    pub email: String,
+    pub display_name: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub password: String,
+    pub is_active: bool,
+    pub is_staff: bool,
+    pub is_verified: bool,
+    pub token_version: i32,
+}
+
+impl CredentialRow {
+    pub fn user_id(&self) -> UserId {
+        UserId(self.id)
+    }
+
+    pub fn account(&self) -> AccountRow {
+        AccountRow {
+            id: self.id,
+            username: self.username.clone(),
+            email: self.email.clone(),
+            display_name: self.display_name.clone(),
+            is_active: self.is_active,
+            is_staff: self.is_staff,
+        }
+    }
+
+    pub fn owner(&self) -> policy::PasswordOwner<'_> {
+        policy::PasswordOwner {
+            username: &self.username,
+            email: &self.email,
+            first_name: &self.first_name,
+            last_name: &self.last_name,
+        }
+    }
+}
+
+/// What others see of a user, for lists and messages of other domains.
+#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[sea_orm(entity = "user::Entity")]
+pub struct BriefRow {
+    pub id: i64,
+    pub username: String,
+    pub display_name: String,
+    pub name: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub avatar: Option<String>,
+    pub user_type: String,
+    pub is_active: bool,
+    pub purged_at: Option<DateTime<Utc>>,
+}
+
+/// A row about to be inserted.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    pub username: Username,
+    pub email: Email,
+    pub display_name: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub password_hash: String,
+    pub user_type: UserType,
+}
+
+/// Inserts an account with its profile and returns its id.
+pub async fn insert(conn: &impl ConnectionTrait, new: NewUser, now: DateTime<Utc>) -> Result<UserId, DbError> {
+    let NewUser { username, email, display_name, first_name, last_name, password_hash, user_type } = new;
+    let row = user::ActiveModel {
+        username: Set(username.as_str().to_owned()),
+        username_key: Set(username.key().to_owned()),
+        email: Set(email.as_str().to_owned()),
+        email_key: Set(email.key().to_owned()),
+        display_name: Set(display_name),
+        first_name: Set(first_name),
+        last_name: Set(last_name),
+        password: Set(password_hash),
+        user_type: Set(user_type.as_str().to_owned()),
+        is_staff: Set(user_type == UserType::Admin),
+        privacy_setting: Set("{}".to_owned()),
+        date_joined: Set(now),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    let id = user::Entity::insert(row).exec(conn).await?.last_insert_id;
+    let profile = profile::ActiveModel {
+        user_id: Set(id),
+        created_at: Set(now),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    profile::Entity::insert(profile).exec_without_returning(conn).await?;
+    Ok(UserId(id))
+}
+
+/// Which of the two keys another account has.
+pub async fn find_taken(
+    conn: &impl ConnectionTrait,
+    username: &Username,
+    email: &Email,
+) -> Result<(bool, bool), DbError> {
+    let rows: Vec<(String, String)> = user::Entity::find()
+        .select_only()
+        .columns([user::Column::UsernameKey, user::Column::EmailKey])
+        .filter(
+            Condition::any()
+                .add(user::Column::UsernameKey.eq(username.key()))
+                .add(user::Column::EmailKey.eq(email.key())),
+        )
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok((rows.iter().any(|(name, _)| name == username.key()), rows.iter().any(|(_, address)| address == email.key())))
+}
+
+/// The account as `caller` may see it.
+pub async fn get_visible(
+    conn: &impl ConnectionTrait,
+    caller: &Caller,
+    id: UserId,
+) -> Result<AccountRow, AccountsError> {
+    policy::see_account(caller, id)?;
+    find_account(conn, id).await?.ok_or(AccountsError::NotFound)
+}
+
+pub async fn find_account(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<AccountRow>, DbError> {
+    Ok(user::Entity::find_by_id(id.0).into_partial_model::<AccountRow>().one(conn).await?)
+}
+
+/// By a login name: an address wins over a user name, so nobody can shadow another's address.
+pub async fn find_for_login(
+    conn: &impl ConnectionTrait,
+    username_key: &str,
+    email_key: Option<&str>,
+) -> Result<Option<CredentialRow>, DbError> {
+    if let Some(key) = email_key {
+        let by_email = user::Entity::find().filter(user::Column::EmailKey.eq(key));
+        if let Some(found) = by_email.into_partial_model::<CredentialRow>().one(conn).await? {
+            return Ok(Some(found));
+        }
+    }
+    let by_name = user::Entity::find().filter(user::Column::UsernameKey.eq(username_key));
+    Ok(by_name.into_partial_model::<CredentialRow>().one(conn).await?)
+}
+
+pub async fn find_credential(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<CredentialRow>, DbError> {
+    Ok(user::Entity::find_by_id(id.0).into_partial_model::<CredentialRow>().one(conn).await?)
+}
+
+pub async fn find_full(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<user::Model>, DbError> {
+    Ok(user::Entity::find_by_id(id.0).one(conn).await?)
+}
+
+pub async fn find_id_by_name(conn: &impl ConnectionTrait, username_key: &str) -> Result<Option<UserId>, DbError> {
+    let id: Option<i64> = user::Entity::find()
+        .select_only()
+        .column(user::Column::Id)
+        .filter(user::Column::UsernameKey.eq(username_key))
+        .into_tuple()
+        .one(conn)
+        .await?;
+    Ok(id.map(UserId))
+}
+
+pub async fn list_briefs(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<BriefRow>, DbError> {
+    let found = user::Entity::find().filter(user::Column::Id.is_in(ids.iter().copied()));
+    Ok(found.into_partial_model::<BriefRow>().all(conn).await?)
+}
+
+/// One page of all accounts by id, and how many there are. `search` matches inside user name and
+/// address, without regard to case.
+pub async fn list(
+    conn: &impl ConnectionTrait,
+    search: Option<&str>,
+    page: Page,
+) -> Result<(Vec<AccountRow>, u64), DbError> {
+    let mut query = user::Entity::find();
+    if let Some(text) = search {
+        let like = |key: String| LikeExpr::new(format!("%{}%", dialect::like_escape(&key))).escape('!');
+        query = query.filter(
+            Condition::any()
+                .add(Expr::col(user::Column::UsernameKey).like(like(crate::values::name_key(text))))
+                .add(Expr::col(user::Column::EmailKey).like(like(crate::values::email_key(text)))),
+        );
+    }
+    let total = query.clone().count(conn).await?;
+    let rows = query
+        .order_by_asc(user::Column::Id)
+        .offset(page.offset())
+        .limit(page.limit())
+        .into_partial_model::<AccountRow>()
+        .all(conn)
+        .await?;
+    Ok((rows, total))
+}
+
+/// Changes columns of one account; `updated_at` moves. Tells whether the account was there.
+pub async fn update(
+    conn: &impl ConnectionTrait,
+    id: UserId,
+    changes: Vec<(user::Column, SimpleExpr)>,
+    now: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let mut update = user::Entity::update_many().filter(user::Column::Id.eq(id.0));
+    for (column, value) in changes {
+        update = update.col_expr(column, value);
+    }
+    let done = update.col_expr(user::Column::UpdatedAt, Expr::value(now)).exec(conn).await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Stores a new hash if the old one is still there. `bump` voids every token of the user.
+pub async fn update_password(
+    conn: &impl ConnectionTrait,
+    id: UserId,
+    old_hash: Option<&str>,
+    new_hash: &str,
+    bump: bool,
+    now: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let mut update = user::Entity::update_many()
+        .filter(user::Column::Id.eq(id.0))
+        .col_expr(user::Column::Password, Expr::value(new_hash))
+        .col_expr(user::Column::UpdatedAt, Expr::value(now));
+    if let Some(old) = old_hash {
+        update = update.filter(user::Column::Password.eq(old));
+    }
+    if bump {
+        update = update.col_expr(user::Column::TokenVersion, Expr::col(user::Column::TokenVersion).add(1));
+    }
+    Ok(update.exec(conn).await?.rows_affected == 1)
+}
+
+/// Voids every token of the user.
+pub async fn update_token_version(conn: &impl ConnectionTrait, id: UserId, now: DateTime<Utc>) -> Result<bool, DbError> {
+    update(conn, id, vec![(user::Column::TokenVersion, Expr::col(user::Column::TokenVersion).add(1))], now).await
+}
+
+/// Notes a successful login, unless the account changed since its password was verified. `updated_at`
+/// stays.
+pub async fn claim_login(
+    conn: &impl ConnectionTrait,
+    user: &CredentialRow,
+    new_hash: Option<SimpleExpr>,
+    now: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let mut update = user::Entity::update_many()
+        .filter(user::Column::Id.eq(user.id))
+        .filter(user::Column::IsActive.eq(true))
+        .filter(user::Column::TokenVersion.eq(user.token_version))
+        .filter(user::Column::Password.eq(user.password.as_str()))
+        .col_expr(user::Column::LastLogin, Expr::value(now))
+        .col_expr(user::Column::LastActive, Expr::value(now));
+    if let Some(hash) = new_hash {
+        update = update.col_expr(user::Column::Password, hash);
+    }
+    if update.exec(conn).await?.rows_affected != 1 {
+        return Ok(false);
+    }
+    profile::Entity::update_many()
+        .filter(profile::Column::UserId.eq(user.id))
+        .col_expr(profile::Column::LoginCount, Expr::col(profile::Column::LoginCount).add(1))
+        .exec(conn)
+        .await?;
+    Ok(true)
+}
+
+/// Locks the account's row until the transaction ends, and reads it.
+pub async fn lock(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<user::Model>, DbError> {
+    let mut query = user::Entity::find_by_id(id.0);
+    if !is_sqlite(conn) {
+        query = query.lock(LockType::Update);
+    }
+    Ok(query.one(conn).await?)
+}
+
+/// The active admins, locked in the order of their ids: of two writes that would each remove one,
+/// the second sees what the first left. `parent_id IS NULL` (always so for admins) lets the lock
+/// run over an index instead of the whole table.
+pub async fn lock_active_admins(conn: &impl ConnectionTrait) -> Result<Vec<i64>, DbError> {
+    let mut query = user::Entity::find()
+        .filter(user::Column::ParentId.is_null())
+        .filter(user::Column::UserType.eq(UserType::Admin.as_str()))
+        .filter(user::Column::IsActive.eq(true))
+        .order_by(user::Column::Id, Order::Asc);
+    if !is_sqlite(conn) {
+        query = query.lock(LockType::Update);
+    }
+    let rows = query.select_only().column(user::Column::Id).into_tuple().all(conn).await?;
+    Ok(rows)
+}
+
+fn is_sqlite(conn: &impl ConnectionTrait) -> bool {
+    conn.get_database_backend() == sea_orm::DbBackend::Sqlite
+}
+
+/// Times of last activity, many users at once. `updated_at` stays.
+pub async fn update_last_active(conn: &impl ConnectionTrait, ids: &[i64], at: DateTime<Utc>) -> Result<(), DbError> {
+    user::Entity::update_many()
+        .filter(user::Column::Id.is_in(ids.iter().copied()))
+        .col_expr(user::Column::LastActive, Expr::value(at))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Bytes that a user may and does store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
+pub struct StorageInfo {
+    pub quota: i64,
+    pub used_space: i64,
+}
+
+pub async fn find_space(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<StorageInfo>, DbError> {
+    let query = user::Entity::find_by_id(id.0)
+        .select_only()
+        .columns([user::Column::Quota, user::Column::UsedSpace]);
+    Ok(query.into_model::<StorageInfo>().one(conn).await?)
+}
+
+/// Takes `bytes` of the quota; `false` when they do not fit.
+pub async fn claim_space(conn: &impl ConnectionTrait, id: UserId, bytes: i64) -> Result<bool, DbError> {
+    let sql = "UPDATE users SET used_space = used_space + ? WHERE id = ? AND used_space + ? <= quota";
+    Ok(dialect::execute(conn, sql, [bytes.into(), id.into(), bytes.into()]).await? == 1)
+}
+
+/// Gives `bytes` back; never below zero. `false` when more was given back than was taken.
+pub async fn update_space_released(conn: &impl ConnectionTrait, id: UserId, bytes: i64) -> Result<bool, DbError> {
+    let sql = "UPDATE users SET used_space = used_space - ? WHERE id = ? AND used_space >= ?";
+    if dialect::execute(conn, sql, [bytes.into(), id.into(), bytes.into()]).await? == 1 {
+        return Ok(true);
+    }
+    dialect::execute(conn, "UPDATE users SET used_space = 0 WHERE id = ?", [id.into()]).await?;
+    Ok(false)
+}
+
+pub async fn update_space(conn: &impl ConnectionTrait, id: UserId, used: i64) -> Result<(), DbError> {
+    dialect::execute(conn, "UPDATE users SET used_space = ? WHERE id = ?", [used.into(), id.into()]).await?;
+    Ok(())
+}
+
+/// Accounts that were deactivated before `before` and still hold personal data.
+pub async fn list_due_for_purge(
+    conn: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<i64>, DbError> {
+    let ids = user::Entity::find()
+        .select_only()
+        .column(user::Column::Id)
+        .filter(user::Column::IsActive.eq(false))
+        .filter(user::Column::DeactivatedAt.lt(before))
+        .filter(user::Column::PurgedAt.is_null())
+        .order_by_asc(user::Column::Id)
+        .limit(limit)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids)
+}
+
+/// Replaces everything personal. The row stays, because content points to it.
+pub async fn update_anonymised(conn: &impl ConnectionTrait, id: UserId, now: DateTime<Utc>) -> Result<(), DbError> {
+    let name = format!("deleted_{id}");
+    let address = format!("{name}@invalid");
+    let text = |value: &str| Expr::value(value.to_owned());
+    let nothing = || Expr::value(None::<String>);
+    use user::Column as C;
+    let changes = vec![
+        (C::Username, text(&name)),
+        (C::UsernameKey, text(&name)),
+        (C::Email, text(&address)),
+        (C::EmailKey, text(&address)),
+        // Not a hash: no password verifies.
+        (C::Password, text("!")),
+        (C::DisplayName, text(&name)),
+        (C::Name, text("")),
+        (C::FirstName, text("")),
+        (C::LastName, text("")),
+        (C::Phone, nothing()),
+        (C::PhoneKey, nothing()),
+        (C::Avatar, nothing()),
+        (C::BirthDate, Expr::value(None::<chrono::NaiveDate>)),
+        (C::Gender, nothing()),
+        (C::Bio, nothing()),
+        (C::Country, nothing()),
+        (C::City, nothing()),
+        (C::Website, nothing()),
+        (C::Github, nothing()),
+        (C::PrivacySetting, text("{}")),
+        (C::LastLogin, Expr::value(None::<DateTime<Utc>>)),
+        (C::LastActive, Expr::value(None::<DateTime<Utc>>)),
+        (C::PurgedAt, Expr::value(now)),
+    ];
+    update(conn, id, changes, now).await?;
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! What other domains show of users, remembered in this process.
+//!
+//! A page of messages costs one query for the messages and usually none for their authors. Account
+//! changes evict; an entry also ends by itself after a minute.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use moka::sync::Cache;
+use yunque_kernel::DbError;
+use yunque_kernel::auth::{AuthChange, HubBus, RevocationBus, UserType};
+use yunque_kernel::ids::UserId;
+
+use crate::Accounts;
+use crate::repo::users::{self, BriefRow};
+
+const CAPACITY: u64 = 100_000;
+const LONGEST_LIFE: Duration = Duration::from_secs(60);
+
+/// A user as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brief {
+    pub id: UserId,
+    pub username: String,
+    pub display_name: String,
+    pub name: String,
+    pub first_name: String,
+    pub last_name: String,
+    /// Storage key.
+    pub avatar: Option<String>,
+    pub user_type: UserType,
+    pub is_active: bool,
+    /// Personal data was removed; only the row is left.
+    pub is_purged: bool,
+}
+
+impl From<BriefRow> for Brief {
+    fn from(row: BriefRow) -> Self {
+        let BriefRow {
+            id, username, display_name, name, first_name, last_name, avatar, user_type, is_active, purged_at,
+        } = row;
+        let user_type = UserType::from_stored(&user_type);
+        let is_purged = purged_at.is_some();
+        Brief {
+            id: UserId(id), username, display_name, name, first_name, last_name, avatar, user_type, is_active, is_purged,
+        }
+    }
+}
+
+/// The cache behind [`Accounts::briefs`].
+pub struct Briefs {
+    entries: Cache<UserId, Arc<Brief>>,
+    evictions: Arc<AtomicU64>,
+}
+
+impl Briefs {
+    pub fn new(bus: &HubBus) -> Self {
+        let entries = Cache::builder().max_capacity(CAPACITY).time_to_live(LONGEST_LIFE).build();
+        let evictions = Arc::new(AtomicU64::new(0));
+        let (cache, counter): (Cache<UserId, Arc<Brief>>, _) = (entries.clone(), evictions.clone());
+        bus.on_change(Box::new(move |change| {
+            if !matches!(change, AuthChange::Session { .. }) {
+                counter.fetch_add(1, Ordering::SeqCst);
+                cache.invalidate(&change.user());
+            }
+        }));
+        Briefs { entries, evictions }
+    }
+
+    fn store(&self, seen: u64, brief: &Arc<Brief>) {
+        // A change that came while the row was read may be newer than the row.
+        let unchanged = || self.evictions.load(Ordering::SeqCst) == seen;
+        if unchanged() {
+            self.entries.insert(brief.id, brief.clone());
+            if !unchanged() {
+                self.entries.invalidate(&brief.id);
+            }
+        }
+    }
+}
+
+impl Accounts {
+    /// Users by id, with at most one query. Unknown ids are left out.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn briefs(&self, ids: &[UserId]) -> Result<HashMap<UserId, Arc<Brief>>, DbError> {
+        let cache = &self.0.briefs;
+        let mut found: HashMap<UserId, Arc<Brief>> =
+            ids.iter().filter_map(|id| Some((*id, cache.entries.get(id)?))).collect();
+        let mut missing: Vec<i64> = ids.iter().filter(|id| !found.contains_key(id)).map(|id| id.0).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let seen = cache.evictions.load(Ordering::SeqCst);
+        for row in users::list_briefs(self.0.ctx.db.reader(), &missing).await? {
+            let brief = Arc::new(Brief::from(row));
+            cache.store(seen, &brief);
+            found.insert(brief.id, brief);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,126 @@
+//! Groups, and the test account of the seed documents.
+
+use secrecy::SecretString;
+use yunque_kernel::http::idempotency::Claim;
+use yunque_kernel::ids::UserId;
+use yunque_kernel::{DbError, Tx};
+
+use super::register::Registration;
+use crate::Accounts;
+use crate::error::AccountsError;
+use crate::repo::{groups, users};
+use crate::values::{DisplayName, Email, Password, Username, name_key};
+
+/// The test account of the seed documents. Its password is public.
+const DEMO_USERNAME: &str = "developer";
+const DEMO_PASSWORD: &str = "developer123";
+const DEMO_EMAIL: &str = "developer@example.com";
+
+/// A group to be there, with members.
+#[derive(Clone, Debug, Default)]
+pub struct NewGroup {
+    pub name: String,
+    /// Of a new group; an existing one keeps its own.
+    pub description: String,
+    /// User names.
+    pub members: Vec<String>,
+    /// Make the test account a member too, and make the account if it is not there.
+    pub demo_user: Option<DemoUser>,
+}
+
+/// How the test account is made.
+#[derive(Clone, Debug, Default)]
+pub struct DemoUser {
+    /// Instead of the public one.
+    pub password: Option<SecretString>,
+}
+
+/// What [`Accounts::create_group`] did.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct GroupReport {
+    pub id: i64,
+    pub name: String,
+    pub is_new: bool,
+    /// Names that were not members before.
+    pub added: Vec<String>,
+    pub demo_user_created: bool,
+}
+
+impl Accounts {
+    /// Makes sure that a group is there and has these members. Doing it twice changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown member; nothing is written then. A blank or long name.
+    pub async fn create_group(&self, new: NewGroup) -> Result<GroupReport, AccountsError> {
+        let NewGroup { name, description, members, demo_user } = new;
+        let name = name.trim().to_owned();
+        if name.is_empty() || name.chars().count() > 150 {
+            return Err(AccountsError::field("name", yunque_kernel::error::messages::too_long(150)));
+        }
+        let mut found: Vec<(String, UserId)> = Vec::with_capacity(members.len() + 1);
+        for member in members {
+            let id = users::find_id_by_name(self.0.ctx.db.reader(), &name_key(member.trim())).await?;
+            found.push((member, id.ok_or(AccountsError::NotFound)?));
+        }
+        let mut demo_user_created = false;
+        if let Some(demo) = demo_user {
+            let (id, is_new) = self.ensure_demo_user(demo).await?;
+            demo_user_created = is_new;
+            found.push((DEMO_USERNAME.to_owned(), id));
+        }
+        let written = self.0.ctx.db.write("create_group", move |tx: Tx| {
+            let (name, description, found) = (name.clone(), description.clone(), found.clone());
+            async move {
+                let is_new = groups::insert_ignore(&tx, &name, &description).await?;
+                let group = groups::find_by_name(&tx, &name).await?.ok_or(AccountsError::NotFound)?;
+                let mut added = Vec::new();
+                for (member, id) in found {
+                    if groups::insert_member(&tx, group.id, id).await? {
+                        added.push(member);
+                    }
+                }
+                Ok::<_, AccountsError>(GroupReport { id: group.id, name: group.name, is_new, added, demo_user_created })
+            }
+        });
+        written.await
+    }
+
+    /// An existing account keeps its password.
+    async fn ensure_demo_user(&self, demo: DemoUser) -> Result<(UserId, bool), AccountsError> {
+        use secrecy::ExposeSecret as _;
+        if let Some(id) = users::find_id_by_name(self.0.ctx.db.reader(), &name_key(DEMO_USERNAME)).await? {
+            return Ok((id, false));
+        }
+        let text = demo.password.unwrap_or_else(|| SecretString::from(DEMO_PASSWORD));
+        let invalid = |fault| AccountsError::field("password", fault);
+        let new = Registration {
+            username: Username::parse(DEMO_USERNAME).expect("a valid name"),
+            email: Email::parse(DEMO_EMAIL).expect("a valid address"),
+            password: Password::parse(text.expose_secret()).map_err(invalid)?,
+            display_name: DisplayName::default(),
+        };
+        let user_type = yunque_kernel::auth::UserType::Customer;
+        let account = self.create_unchecked(new, user_type, "Developer", "User", &Claim::none()).await?;
+        Ok((UserId(account.id), true))
+    }
+
+    /// Does an active test account still have its public password? A public server must not start
+    /// then.
+    ///
+    /// # Errors
+    /// Only the database's, or an overloaded hasher.
+    pub async fn demo_password_in_use(&self) -> Result<bool, AccountsError> {
+        let user = users::find_for_login(self.0.ctx.db.reader(), &name_key(DEMO_USERNAME), None).await?;
+        let Some(user) = user.filter(|user| user.is_active) else { return Ok(false) };
+        let public = SecretString::from(DEMO_PASSWORD);
+        Ok(self.0.ctx.passwords.verify(&public, Some(user.password)).await?.is_right())
+    }
+
+    /// Whether a user belongs to a group of this name.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn is_group_member(&self, group: &str, user: UserId) -> Result<bool, DbError> {
+        groups::is_member(self.0.ctx.db.reader(), group, user).await
+    }
+}

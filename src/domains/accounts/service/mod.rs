@@ -1,0 +1,20 @@
+//! The rules of accounts, one file for each group of use cases.
+
+pub mod accounts;
+pub mod activity;
+pub mod api_keys;
+pub mod authenticate;
+pub mod briefs;
+pub mod client;
+pub mod console;
+pub mod current_password;
+pub mod deletion;
+pub mod groups;
+pub mod login;
+pub mod password;
+pub mod register;
+pub mod sessions;
+pub mod space;
+pub mod sweep;
+pub mod throttle;
+pub mod tokens;

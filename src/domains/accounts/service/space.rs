@@ -1,0 +1,67 @@
+//! Bytes that users may store. The counting rules belong to the files domain, which calls these in
+//! the transaction that changes a file's state; the counter belongs to the account.
+//!
+//! Rows are locked in the order users, files, jobs: call these first.
+
+use yunque_kernel::ids::UserId;
+use yunque_kernel::{DbError, Tx};
+
+use crate::Accounts;
+use crate::repo::users::{self, StorageInfo};
+
+impl Accounts {
+    /// Takes `bytes` of a user's quota; `false` when they do not fit.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn reserve_space(&self, tx: &Tx, user: UserId, bytes: u64) -> Result<bool, DbError> {
+        match i64::try_from(bytes) {
+            Ok(bytes) => users::claim_space(tx, user, bytes).await,
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Gives `bytes` back.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn release_space(&self, tx: &Tx, user: UserId, bytes: u64) -> Result<(), DbError> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if !users::update_space_released(tx, user, bytes).await? {
+            tracing::warn!(user.id = %user, space.bytes = bytes, "more space was given back than was taken; the counter is now 0");
+        }
+        Ok(())
+    }
+
+    /// Sets the counter to the true sum and returns by how much it was wrong (positive: too much
+    /// was counted).
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn recompute_space(&self, tx: &Tx, user: UserId, sum: u64) -> Result<i64, DbError> {
+        let sum = i64::try_from(sum).unwrap_or(i64::MAX);
+        let Some(row) = users::lock(tx, user).await? else { return Ok(0) };
+        let drift = row.used_space - sum;
+        if drift != 0 {
+            users::update_space(tx, user, sum).await?;
+        }
+        Ok(drift)
+    }
+
+    /// Holds the user's row until the transaction ends: nobody else can change its space, and files
+    /// counted meanwhile are complete.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn lock_user(&self, tx: &Tx, user: UserId) -> Result<(), DbError> {
+        users::lock(tx, user).await.map(drop)
+    }
+
+    /// Quota and used bytes; nothing at all for an unknown user.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn storage_info(&self, user: UserId) -> Result<StorageInfo, DbError> {
+        Ok(users::find_space(self.0.ctx.db.reader(), user).await?.unwrap_or_default())
+    }
+}

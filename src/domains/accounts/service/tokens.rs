@@ -1,0 +1,202 @@
+//! Pairs of tokens, their rotation, and what happens to a token that is used twice.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use yunque_kernel::Tx;
+use yunque_kernel::auth::api_key::sha256_hex;
+use yunque_kernel::auth::{AuthChange, Claims, NewToken, TokenFault, TokenType};
+use yunque_kernel::ids::{SessionId, UserId};
+
+use super::client::Client;
+use crate::error::AccountsError;
+use crate::repo::sessions::{self, Rotation, SessionState};
+use crate::repo::security;
+use crate::settings::TokenLives;
+use crate::{Accounts, Heard};
+
+/// The family of URLs that a session belongs to. A refresh token works only on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// `/user/`
+    Cloud,
+    /// `/api/token/`
+    Api,
+}
+
+impl Surface {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Surface::Cloud => "cloud",
+            Surface::Api => "api",
+        }
+    }
+}
+
+/// New tokens of a session.
+#[derive(Clone, Debug)]
+pub struct TokenPair {
+    pub access: String,
+    pub refresh: String,
+}
+
+/// What the tokens of one session say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TokenSubject {
+    pub user: UserId,
+    pub session: SessionId,
+    pub token_version: i32,
+    pub generation: i32,
+    pub access_ttl: i64,
+    pub refresh_ttl: i64,
+}
+
+enum Refreshed {
+    Pair(TokenPair),
+    /// The token was used before, by a request that this one could not know of.
+    LostRace,
+    Reused(Heard),
+    Unusable,
+}
+
+impl Accounts {
+    pub(super) fn lives(&self, surface: Surface) -> TokenLives {
+        match surface {
+            Surface::Cloud => self.0.settings.cloud_tokens,
+            Surface::Api => self.0.settings.api_tokens,
+        }
+    }
+
+    pub(super) fn issue(&self, subject: TokenSubject, now: DateTime<Utc>) -> TokenPair {
+        TokenPair { access: self.issue_access(subject, now), refresh: self.issue_refresh(subject, now) }
+    }
+
+    fn issue_access(&self, subject: TokenSubject, now: DateTime<Utc>) -> String {
+        self.0.jwt.issue(&claims_of(subject, TokenType::Access, subject.access_ttl, now))
+    }
+
+    fn issue_refresh(&self, subject: TokenSubject, now: DateTime<Utc>) -> String {
+        self.0.jwt.issue(&claims_of(subject, TokenType::Refresh, subject.refresh_ttl, now))
+    }
+
+    /// Exchanges a refresh token for a new pair; the old one is void. Of parallel uses of one token
+    /// exactly one succeeds. A token that was replaced before the request came in ends its session.
+    ///
+    /// # Errors
+    /// `RefreshRequired`, `TokenInvalid`, `TokenExpired`, `TokenReused`.
+    pub async fn refresh(
+        &self,
+        surface: Surface,
+        token: Option<&str>,
+        client: &Client,
+    ) -> Result<TokenPair, AccountsError> {
+        let token = token.map(str::trim).filter(|t| !t.is_empty()).ok_or(AccountsError::RefreshRequired)?;
+        let claims = self.0.jwt.verify(token, TokenType::Refresh, self.now().timestamp()).map_err(fault)?;
+        let presented = sha256_hex(token);
+        let (accounts, client, token) = (self.clone(), client.clone(), token.to_owned());
+        let done = self.0.ctx.db.write("refresh", move |tx| {
+            let (accounts, claims, client) = (accounts.clone(), claims.clone(), client.clone());
+            let (presented, token) = (presented.clone(), token.clone());
+            async move { accounts.rotate(&tx, surface, &claims, &presented, token, &client).await }
+        });
+        match done.await? {
+            Refreshed::Pair(pair) => Ok(pair),
+            Refreshed::LostRace | Refreshed::Unusable => Err(AccountsError::TokenInvalid),
+            Refreshed::Reused(heard) => {
+                heard.everywhere().await;
+                Err(AccountsError::TokenReused)
+            }
+        }
+    }
+
+    async fn rotate(
+        &self,
+        tx: &Tx,
+        surface: Surface,
+        claims: &Claims,
+        presented: &str,
+        token: String,
+        client: &Client,
+    ) -> Result<Refreshed, AccountsError> {
+        let session = claims.session();
+        let Some(state) = sessions::find_state(tx, session).await? else { return Ok(Refreshed::Unusable) };
+        if !fits(&state, surface, claims) {
+            return Ok(Refreshed::Unusable);
+        }
+        let now = self.now();
+        let subject = TokenSubject {
+            user: UserId(state.user_id),
+            session,
+            token_version: state.token_version,
+            generation: state.generation.saturating_add(1),
+            access_ttl: state.access_ttl,
+            refresh_ttl: state.refresh_ttl,
+        };
+        if !self.0.settings.rotate_refresh {
+            let current = sessions::claim_use(tx, session, presented, now).await?;
+            let pair = TokenPair { access: self.issue_access(subject, now), refresh: token };
+            return Ok(if current { Refreshed::Pair(pair) } else { Refreshed::Unusable });
+        }
+        let pair = self.issue(subject, now);
+        let rotation = Rotation {
+            session,
+            presented_hash: presented,
+            new_hash: &sha256_hex(&pair.refresh),
+            now,
+            expires_at: now + TimeDelta::seconds(state.refresh_ttl),
+        };
+        if sessions::claim_rotation(tx, &rotation).await? {
+            return Ok(Refreshed::Pair(pair));
+        }
+        self.judge_second_use(tx, claims, client).await
+    }
+
+    /// The token is genuine but not the current one. Reads the session again, because the winner may
+    /// have committed only now.
+    async fn judge_second_use(&self, tx: &Tx, claims: &Claims, client: &Client) -> Result<Refreshed, AccountsError> {
+        let session = claims.session();
+        let Some(state) = sessions::find_state(tx, session).await? else { return Ok(Refreshed::Unusable) };
+        let used = claims.generation.is_some_and(|generation| i64::from(state.generation) > generation);
+        if state.revoked_at.is_some() || !used {
+            return Ok(Refreshed::Unusable);
+        }
+        // Only of the latest rotation do we know when it was; an older token is certainly reused.
+        let latest = claims.generation.is_some_and(|generation| i64::from(state.generation) == generation + 1);
+        let grace = TimeDelta::from_std(self.0.settings.reuse_grace).unwrap_or(TimeDelta::MAX);
+        let raced = state.rotated_at.is_some_and(|at| client.received_at <= at.checked_add_signed(grace).unwrap_or(at));
+        if latest && raced {
+            return Ok(Refreshed::LostRace);
+        }
+        let user = UserId(state.user_id);
+        sessions::claim_revocation(tx, user, session, self.now()).await?;
+        let data = serde_json::json!({ "sid": session, "gen": claims.generation, "current_gen": state.generation });
+        security::insert_event(tx, Some(user), "refresh_token_reused", Some(&client.ip), &data, self.now()).await?;
+        tracing::warn!(user.id = %user, session.id = %session, "a refresh token was used twice; its session is revoked");
+        Ok(Refreshed::Reused(self.tell(tx, AuthChange::Session { user, session }).await?))
+    }
+}
+
+fn fits(state: &SessionState, surface: Surface, claims: &Claims) -> bool {
+    state.surface == surface.as_str()
+        && state.user_id == claims.user_id
+        && state.is_active
+        && i64::from(state.token_version) == claims.tv
+        && state.revoked_at.is_none()
+}
+
+fn claims_of(subject: TokenSubject, kind: TokenType, ttl_seconds: i64, now: DateTime<Utc>) -> NewToken {
+    NewToken {
+        kind,
+        user: subject.user,
+        session: subject.session,
+        token_version: i64::from(subject.token_version),
+        generation: i64::from(subject.generation),
+        issued_at: now.timestamp(),
+        ttl_seconds,
+    }
+}
+
+pub(super) fn fault(fault: TokenFault) -> AccountsError {
+    match fault {
+        TokenFault::Invalid => AccountsError::TokenInvalid,
+        TokenFault::Expired => AccountsError::TokenExpired,
+    }
+}

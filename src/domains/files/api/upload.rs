@@ -1,0 +1,322 @@
+//! `/file/…`: the ways in. JSON with base64, multipart, presigned, and starting again.
+
+use futures_util::StreamExt;
+use poem::web::Field;
+use poem_openapi::OpenApi;
+use poem_openapi::param::Path;
+use poem_openapi::types::ToJSON;
+use sha2::{Digest, Sha256};
+use yunque_kernel::auth::Caller;
+use yunque_kernel::error::messages;
+use yunque_kernel::http::{
+    Body, BodyDigest, Bucket, Created, Json, MultipartBody, Replayable, RequestInfo, Scope, body,
+};
+use yunque_kernel::{ApiError, Faults, FileId, Text};
+
+use super::FilesTags;
+use super::files::text;
+use super::parse::{Labels, content, labels};
+use crate::dto::{
+    self, FileCreatedOut, FileMultipartIn, FileOut, FileUploadIn, FileUploadOut, PresignIn, PresignOut, RetryUploadIn,
+    RetryUploadOut,
+};
+use crate::error::{FilesError, codes};
+use crate::service::{NewPresign, NewUpload, Placement, PresignedUpload, Restarted};
+use crate::staging::Staged;
+use crate::status::Source;
+use crate::Files;
+
+/// Body limit of the multipart way: the file and room for its other parts.
+const MULTIPART_LIMIT: u64 = (1 << 30) + (1 << 20);
+const RESTARTED: Text = Text::fixed("重新上传任务已启动", "Upload restarted.");
+/// Longest value of a plain multipart field.
+const MAX_FIELD: usize = 4096;
+
+pub(super) struct UploadApi {
+    files: Files,
+}
+
+impl UploadApi {
+    pub fn new(files: Files) -> Self {
+        UploadApi { files }
+    }
+}
+
+#[OpenApi(prefix_path = "/file", tag = "FilesTags::Files")]
+impl UploadApi {
+    /// Uploads a file, or a batch of 1 to 20, as base64 in JSON.
+    ///
+    /// Answers at once with `pending`; a job brings the bytes to storage, and
+    /// `GET /file/upload_status/` tells how it goes. An object is answered with an object, an array
+    /// with an array in the same order. A batch is accepted as a whole or not at all; its faults are
+    /// keyed `<index>.<field>`. At most 50 MiB decoded, 70 MiB of body. Honours `Idempotency-Key`.
+    /// Errors: 400 `invalid_base64`, `size_mismatch`, `content_required`, `quota_exceeded`, 409, 413 `file_too_large`, 422.
+    #[oai(path = "/", method = "post", operation_id = "upload_files")]
+    async fn upload(
+        &self,
+        caller: Caller,
+        info: RequestInfo,
+        body: Body<FileUploadIn, { body::BASE64_LIMIT }>,
+    ) -> Result<Replayable<Created<FileUploadOut>>, ApiError> {
+        self.files.limits().quick(Bucket::FileCreate, caller.user_id)?;
+        let (input, digest) = body.into_parts();
+        let scope = Scope::user(caller.user_id, &info)?;
+        let place = Placement::of(&caller, &info.request_id);
+        self.files.idempotency().run(scope, digest, |claim| async move {
+            let (items, single) = match input {
+                FileUploadIn::One(item) => (vec![self.files.decode_one(item).await?], true),
+                FileUploadIn::Many(items) => (self.files.decode_batch(items).await?, false),
+            };
+            let mut uploads = Vec::with_capacity(items.len());
+            for item in items {
+                uploads.push(self.files.stage(item).await?);
+            }
+            let rows = self.files.accept(place, uploads, claim, move |rows| answer(rows, single).to_json()).await?;
+            Ok(Created(answer(&rows, single)))
+        })
+        .await
+    }
+
+    /// Uploads one file as `multipart/form-data`, streamed, up to 1 GiB.
+    ///
+    /// The plain fields `path`, `content_type` and `size` must come before `file`; `size`, when
+    /// given, must be exact. Honours `Idempotency-Key`.
+    /// Errors: 400 `size_mismatch`, `content_required`, `quota_exceeded`, 409, 413 `file_too_large`, 422.
+    #[oai(path = "/upload", method = "post", operation_id = "upload_file_stream")]
+    async fn upload_stream(
+        &self,
+        caller: Caller,
+        info: RequestInfo,
+        mut body: MultipartBody<FileMultipartIn, MULTIPART_LIMIT>,
+    ) -> Result<Replayable<Created<FileCreatedOut>>, ApiError> {
+        self.files.limits().quick(Bucket::FileCreate, caller.user_id)?;
+        let scope = Scope::user(caller.user_id, &info)?;
+        let place = Placement::of(&caller, &info.request_id);
+        let (upload, digest) = self.take_multipart(&mut body).await?;
+        self.files.idempotency().run(scope, digest, |claim| async move {
+            let answer = |rows: &[crate::entity::file::Model]| rows.first().map(dto::created).to_json();
+            let rows = self.files.accept(place, vec![upload], claim, answer).await?;
+            let file = rows.first().ok_or(FilesError::NotFound)?;
+            Ok(Created(dto::created(file)))
+        })
+        .await
+    }
+
+    /// Starts an upload that goes to storage directly, up to 5 GiB.
+    ///
+    /// Send the bytes to `upload_url` with `method` and `headers` within an hour, then call
+    /// `POST /file/{id}/complete/`. The space is reserved meanwhile. Honours `Idempotency-Key`.
+    /// Errors: 400 `quota_exceeded`, 409, 413 `file_too_large`, 422.
+    #[oai(path = "/presign", method = "post", operation_id = "presign_file")]
+    async fn presign(
+        &self,
+        caller: Caller,
+        info: RequestInfo,
+        body: Body<PresignIn>,
+    ) -> Result<Replayable<Created<PresignOut>>, ApiError> {
+        self.files.limits().quick(Bucket::FileCreate, caller.user_id)?;
+        let (input, digest) = body.into_parts();
+        let scope = Scope::user(caller.user_id, &info)?;
+        let place = Placement::of(&caller, &info.request_id);
+        self.files.idempotency().run(scope, digest, |claim| async move {
+            let mut faults = Faults::new();
+            let labels = labels(&mut faults, &input.name, &input.content_type, input.path.as_deref());
+            let Some(labels) = labels else { return Err(faults.into_error()) };
+            let size = u64::try_from(input.size).unwrap_or(0);
+            let new = NewPresign { name: labels.name, content_type: labels.content_type, size, path: labels.path };
+            let upload = self.files.presign(place, new, claim, |u| presigned(u).to_json()).await?;
+            Ok(Created(presigned(&upload)))
+        })
+        .await
+    }
+
+    /// Confirms a presigned upload. Repeating it is harmless.
+    ///
+    /// Errors: 400 `size_mismatch`, 409 `object_missing`, `not_pending`.
+    #[oai(path = "/:id/complete", method = "post", operation_id = "complete_file")]
+    async fn complete(&self, caller: Caller, id: Path<i64>) -> Result<Json<FileOut>, ApiError> {
+        let file = self.files.complete(caller.user_id, FileId(id.0)).await?;
+        Ok(Json(dto::full(&file, self.files.storage())))
+    }
+
+    /// Gives a pending upload up; its space is free again.
+    ///
+    /// Errors: 409 `not_pending`.
+    #[oai(path = "/:id/cancel", method = "post", operation_id = "cancel_file")]
+    async fn cancel(&self, caller: Caller, id: Path<i64>) -> Result<Json<FileOut>, ApiError> {
+        let file = self.files.cancel(caller.user_id, FileId(id.0)).await?;
+        Ok(Json(dto::full(&file, self.files.storage())))
+    }
+
+    /// Starts a failed or waiting upload again, with new content or with that still staged.
+    ///
+    /// Honours `Idempotency-Key`.
+    /// Errors: 400 `already_completed`, `content_required`, `invalid_base64`, `size_mismatch`, `quota_exceeded`, 409 `upload_in_progress`, 413, 422.
+    #[oai(path = "/:id/retry_upload", method = "post", operation_id = "retry_file_upload")]
+    async fn retry_upload(
+        &self,
+        caller: Caller,
+        info: RequestInfo,
+        id: Path<i64>,
+        body: Body<RetryUploadIn, { body::BASE64_LIMIT }>,
+    ) -> Result<Replayable<Json<RetryUploadOut>>, ApiError> {
+        let (input, digest) = body.into_parts();
+        let scope = Scope::user(caller.user_id, &info)?;
+        let place = Placement::of(&caller, &info.request_id);
+        let (id, lang) = (FileId(id.0), info.lang);
+        self.files.idempotency().run(scope, digest, |claim| async move {
+            let size = self.files.retry_size(&place, id).await?;
+            let staged = match input.file_content {
+                Some(text) => Some(self.stage_retry(text, size).await?),
+                None => None,
+            };
+            let answer = move |r: &Restarted| restarted(r, lang).to_json();
+            let done = self.files.restart(place, id, staged, claim, answer).await?;
+            Ok(Json(restarted(&done, lang)))
+        })
+        .await
+    }
+}
+
+impl UploadApi {
+    /// Decodes and stages new content, which must have the recorded size.
+    async fn stage_retry(&self, base64: String, size: u64) -> Result<Staged, ApiError> {
+        let decode = move || {
+            let mut faults = Faults::new();
+            let bytes = content(&mut faults, Some(&base64), Some(size));
+            bytes.ok_or_else(|| faults.into_error())
+        };
+        let bytes = tokio::task::spawn_blocking(decode).await.map_err(ApiError::internal)??;
+        if bytes.len() as u64 != size {
+            return Err(FilesError::SizeMismatch { declared: size, actual: bytes.len() as u64 }.into());
+        }
+        Ok(self.files.staging().stage(bytes).await.map_err(FilesError::from)?)
+    }
+
+    /// Reads the parts in their order; the file is staged while it arrives.
+    async fn take_multipart(
+        &self,
+        body: &mut MultipartBody<FileMultipartIn, MULTIPART_LIMIT>,
+    ) -> Result<(NewUpload, BodyDigest), ApiError> {
+        let mut fields = PlainFields::default();
+        let mut hash = Sha256::new();
+        while let Some(part) = body.next().await? {
+            let name = part.name().unwrap_or_default().to_owned();
+            if name != "file" {
+                let fault = body.fault();
+                fields.take(&name, part).await.map_err(|e| e.unwrap_or_else(|| fault.explain()))?;
+                continue;
+            }
+            let mut faults = Faults::new();
+            let file_name = part.file_name().unwrap_or_default().to_owned();
+            let declared = part.content_type().map(str::to_owned);
+            let content_type = fields.content_type.clone().or(declared);
+            let content_type = content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
+            let labels = labels(&mut faults, &file_name, &content_type, fields.path.as_deref());
+            let Some(labels) = labels else { return Err(faults.into_error()) };
+            let staged = self.take_file(part, body.fault()).await?;
+            if let Some(declared) = fields.size.filter(|n| *n != staged.size) {
+                return Err(FilesError::SizeMismatch { declared, actual: staged.size }.into());
+            }
+            for text in [labels.name.as_str(), &labels.content_type, labels.path.as_str()] {
+                hash.update((text.len() as u64).to_be_bytes());
+                hash.update(text.as_bytes());
+            }
+            hash.update(staged.sha256);
+            // What follows the file is read, so that the connection stays usable, and ignored.
+            while body.next().await?.is_some() {}
+            let Labels { name, content_type, path } = labels;
+            let size = staged.size;
+            let upload = NewUpload { name, content_type, size, path, source: Source::Multipart, staged };
+            return Ok((upload, BodyDigest(hash.finalize().into())));
+        }
+        let mut faults = Faults::new();
+        faults.add_coded_text("file", codes::CONTENT_REQUIRED.code, messages::REQUIRED);
+        Err(faults.into_error())
+    }
+
+    async fn take_file(&self, part: Field, fault: body::RawFault) -> Result<Staged, ApiError> {
+        let mut intake = self.files.staging().intake();
+        let mut bytes = tokio_util::io::ReaderStream::with_capacity(part.into_async_read(), 64 * 1024);
+        while let Some(chunk) = bytes.next().await {
+            let chunk = chunk.map_err(|e| fault.explain().caused_by(e))?;
+            intake.push(chunk).await.map_err(staging_failure)?;
+            if intake.size() > self.files.settings().stream_max {
+                return Err(FilesError::TooLarge.into());
+            }
+        }
+        Ok(intake.finish().await.map_err(staging_failure)?)
+    }
+}
+
+fn staging_failure(error: std::io::Error) -> FilesError {
+    match error.kind() {
+        std::io::ErrorKind::FileTooLarge => FilesError::TooLarge,
+        _ => FilesError::Staging(error),
+    }
+}
+
+/// The plain fields of a multipart upload.
+#[derive(Default)]
+struct PlainFields {
+    path: Option<String>,
+    content_type: Option<String>,
+    size: Option<u64>,
+}
+
+impl PlainFields {
+    /// Reads one field. `Err(None)`: the body broke.
+    async fn take(&mut self, name: &str, part: Field) -> Result<(), Option<ApiError>> {
+        let bytes = part.bytes().await.map_err(|_| None)?;
+        if bytes.len() > MAX_FIELD {
+            return Err(Some(Faults::one(name, messages::too_long(MAX_FIELD))));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| Some(Faults::one(name, messages::BAD_TYPE)))?;
+        let text = text.trim().to_owned();
+        match name {
+            "path" => self.path = Some(text),
+            "content_type" => self.content_type = Some(text).filter(|t| !t.is_empty()),
+            "size" => {
+                let size = text.parse().map_err(|_| Some(Faults::one("size", messages::BAD_TYPE)))?;
+                self.size = Some(size);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn answer(rows: &[crate::entity::file::Model], single: bool) -> FileUploadOut {
+    let mut items: Vec<FileCreatedOut> = rows.iter().map(dto::created).collect();
+    match items.pop() {
+        Some(item) if single => FileUploadOut::One(item),
+        last => {
+            items.extend(last);
+            FileUploadOut::Many(items)
+        }
+    }
+}
+
+fn presigned(upload: &PresignedUpload) -> PresignOut {
+    let FileCreatedOut { id, name, content_type, size, upload_status } = dto::created(&upload.file);
+    PresignOut {
+        id,
+        name,
+        content_type,
+        size,
+        upload_status,
+        upload_url: upload.link.url.clone(),
+        method: upload.link.method.to_owned(),
+        headers: upload.link.headers.clone().into_iter().collect(),
+        expires_at: dto::time(upload.link.expires_at),
+    }
+}
+
+fn restarted(restarted: &Restarted, lang: yunque_kernel::Lang) -> RetryUploadOut {
+    RetryUploadOut {
+        message: text(&RESTARTED, lang),
+        task_id: restarted.job.to_string(),
+        file_id: restarted.file.id,
+        upload_status: restarted.file.status(),
+    }
+}

@@ -1,0 +1,3 @@
+//! Rows of the tables of this domain.
+
+pub mod file;

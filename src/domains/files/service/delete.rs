@@ -1,0 +1,134 @@
+//! Deleting. The row is marked at once and its space freed; the object goes by job.
+
+use chrono::TimeDelta;
+use yunque_kernel::queue::{Job, JobError, NewJob};
+use yunque_kernel::{DbError, FileId, Tx, UserId};
+
+use crate::jobs::{UploadFile, upload_subject};
+use crate::names::FolderPath;
+use crate::repo;
+use crate::status::{Source, UploadStatus};
+use crate::{Files, FilesError, PurgeObject};
+
+/// Rows deleted in one transaction.
+const CHUNK: u64 = 200;
+
+impl Files {
+    /// Deletes a file, or a folder with everything in it.
+    ///
+    /// # Errors
+    /// `NotFound`; `FolderNotEmpty` unless `recursive`.
+    pub async fn delete(&self, user: UserId, id: FileId, recursive: bool) -> Result<(), FilesError> {
+        let file = self.get_visible(user, id).await?;
+        let inner = FolderPath::parse(&file.path).and_then(|p| p.join(&file.name)).filter(|_| file.is_folder());
+        if let Some(folder) = &inner
+            && recursive
+        {
+            // Children first, so that an interrupted delete leaves a folder to try again on.
+            while self.delete_some_inside(user, folder).await? {}
+        }
+        let this = self.clone();
+        self.0
+            .ctx
+            .db
+            .write("file.delete", move |tx: Tx| {
+                let (this, inner) = (this.clone(), inner.clone());
+                async move {
+                    this.0.accounts.lock_user(&tx, user).await?;
+                    if let Some(folder) = &inner
+                        && repo::has_inside(&tx, user, folder).await?
+                    {
+                        return Err(FilesError::FolderNotEmpty);
+                    }
+                    repo::find_visible(&tx, user, id).await?.ok_or(FilesError::NotFound)?;
+                    this.delete_in(&tx, id).await.map_err(FilesError::from)
+                }
+            })
+            .await
+    }
+
+    /// Deletes those of `ids` that the user has; tells which. Folders that are not empty stay.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn delete_many(&self, user: UserId, ids: Vec<i64>) -> Result<Vec<i64>, FilesError> {
+        let mut deleted = Vec::new();
+        for file in self.list_by_ids(user, &ids).await? {
+            match self.delete(user, FileId(file.id), false).await {
+                Ok(()) => deleted.push(file.id),
+                Err(FilesError::NotFound | FilesError::FolderNotEmpty) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_some_inside(&self, user: UserId, folder: &FolderPath) -> Result<bool, FilesError> {
+        let (this, folder) = (self.clone(), folder.clone());
+        let n = self
+            .0
+            .ctx
+            .db
+            .write("folder.delete", move |tx: Tx| {
+                let (this, folder) = (this.clone(), folder.clone());
+                async move {
+                    this.0.accounts.lock_user(&tx, user).await?;
+                    let some = repo::list_inside(&tx, user, &folder, CHUNK).await?;
+                    for file in &some {
+                        this.delete_in(&tx, FileId(file.id)).await?;
+                    }
+                    Ok::<_, FilesError>(some.len())
+                }
+            })
+            .await?;
+        Ok(n > 0)
+    }
+
+    /// Marks one file and does everything that follows. The owner's row is locked by the caller.
+    async fn delete_in(&self, tx: &Tx, id: FileId) -> Result<(), DbError> {
+        let now = self.0.ctx.clock.now();
+        // Locked, so that no worker moves the state between this look and the mark.
+        let Some(file) = repo::lock_live(tx, id).await? else { return Ok(()) };
+        repo::mark_deleted(tx, id, now).await?;
+        let user = UserId(file.user_id);
+        if file.status().holds_space() {
+            self.0.accounts.release_space(tx, user, file.bytes()).await?;
+        }
+        if let Some(reference) = &file.staged_ref {
+            self.0.staging.discard(tx, reference).await?;
+        }
+        if Self::has_job(&file) && file.status() != UploadStatus::Completed {
+            self.0.ctx.queue.withdraw(tx, UploadFile::KIND, &upload_subject(file.id, file.generation)).await?;
+        }
+        // A presigned link may still create the object; it is removed when no link can any more.
+        let link_open = file.source() == Source::Presigned && file.status() == UploadStatus::Pending;
+        let ttl = TimeDelta::from_std(self.0.settings.presign_ttl).unwrap_or(TimeDelta::hours(1));
+        let run_at = if link_open { now.max(file.created_at + ttl + TimeDelta::minutes(1)) } else { now };
+        self.0.ctx.queue.enqueue(tx, NewJob::new(&PurgeObject { file_id: file.id }).owner(user).run_at(run_at)).await?;
+        Ok(())
+    }
+
+    /// Removes the object of a deleted file and then the row. An object that is gone is fine.
+    pub(crate) async fn purge_object(&self, id: FileId) -> Result<(), JobError> {
+        let ctx = &self.0.ctx;
+        let Some(file) = repo::find_for_job(ctx.db.reader(), id).await? else { return Ok(()) };
+        if file.deleted_at.is_none() {
+            return Ok(());
+        }
+        if let Some(key) = &file.object_key {
+            ctx.storage.delete(key).await.map_err(|e| {
+                let retry = e.is_retryable();
+                let error = if retry { JobError::retry("storage unavailable") } else { JobError::fail("storage refused") };
+                error.caused_by(e)
+            })?;
+        }
+        repo::delete_row(ctx.db.writer(), id).await?;
+        Ok(())
+    }
+
+    /// Deletes everything a user has.
+    pub(crate) async fn purge_user(&self, user: UserId) -> Result<(), FilesError> {
+        while self.delete_some_inside(user, &FolderPath::root()).await? {}
+        Ok(())
+    }
+}

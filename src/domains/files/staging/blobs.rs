@@ -1,0 +1,81 @@
+//! Staged bodies as rows.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, stream};
+use sea_orm::sea_query::{Alias, Query};
+use sea_orm::{ConnectionTrait, Value};
+use std::io;
+use yunque_kernel::db::dialect;
+use yunque_kernel::{Db, DbError, Tx};
+
+use super::StagedStream;
+
+pub(super) async fn insert(tx: &Tx, reference: &str, chunks: &[Bytes], now: DateTime<Utc>) -> Result<(), DbError> {
+    for (i, chunk) in chunks.iter().enumerate() {
+        let insert = Query::insert()
+            .into_table(Alias::new("staged_blobs"))
+            .columns(["staged_ref", "chunk", "bytes", "created_at"].map(Alias::new))
+            .values_panic([
+                reference.into(),
+                i32::try_from(i).unwrap_or(i32::MAX).into(),
+                chunk.to_vec().into(),
+                now.into(),
+            ])
+            .take();
+        tx.execute(&insert).await?;
+    }
+    Ok(())
+}
+
+/// Reads a body row by row, so that a large one is never in memory at once.
+pub(super) async fn open(db: &Db, reference: &str) -> Result<Option<(u64, StagedStream)>, DbError> {
+    let conn = db.reader();
+    let backend = conn.get_database_backend();
+    let Some(first) = chunk(db, reference, 0).await? else { return Ok(None) };
+    let mut total = first.len() as u64;
+    let mut rows = 1;
+    if first.len() == super::CHUNK {
+        let lengths = "SELECT LENGTH(bytes) FROM staged_blobs WHERE staged_ref = ? AND chunk > 0";
+        for row in conn.query_all_raw(dialect::statement(backend, lengths, [reference.into()])).await? {
+            total += u64::try_from(length(&row)?).unwrap_or(0);
+            rows += 1;
+        }
+    }
+    let (db, reference) = (db.clone(), reference.to_owned());
+    let rest = stream::iter(1..rows).then(move |i| {
+        let (db, reference) = (db.clone(), reference.clone());
+        async move {
+            let found = chunk(&db, &reference, i).await.map_err(io::Error::other)?;
+            found.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+        }
+    });
+    Ok(Some((total, stream::iter([Ok(first)]).chain(rest).boxed())))
+}
+
+/// `LENGTH` is 32 bits wide on PostgreSQL and 64 elsewhere.
+fn length(row: &sea_orm::QueryResult) -> Result<i64, DbError> {
+    match row.try_get_by_index::<i64>(0) {
+        Ok(n) => Ok(n),
+        Err(_) => Ok(i64::from(row.try_get_by_index::<i32>(0)?)),
+    }
+}
+
+async fn chunk(db: &Db, reference: &str, index: i64) -> Result<Option<Bytes>, DbError> {
+    let conn = db.reader();
+    let sql = "SELECT bytes FROM staged_blobs WHERE staged_ref = ? AND chunk = ?";
+    let values: [Value; 2] = [reference.into(), i32::try_from(index).unwrap_or(i32::MAX).into()];
+    let row = conn.query_one_raw(dialect::statement(conn.get_database_backend(), sql, values)).await?;
+    let bytes: Option<Vec<u8>> = row.map(|r| r.try_get_by_index(0)).transpose()?;
+    Ok(bytes.map(Bytes::from))
+}
+
+pub(super) async fn exists(conn: &impl ConnectionTrait, reference: &str) -> Result<bool, DbError> {
+    let sql = "SELECT chunk FROM staged_blobs WHERE staged_ref = ? AND chunk = 0";
+    let stmt = dialect::statement(conn.get_database_backend(), sql, [reference.into()]);
+    Ok(conn.query_one_raw(stmt).await?.is_some())
+}
+
+pub(super) async fn delete(tx: &Tx, reference: &str) -> Result<(), DbError> {
+    dialect::execute(tx, "DELETE FROM staged_blobs WHERE staged_ref = ?", [reference.into()]).await.map(|_| ())
+}

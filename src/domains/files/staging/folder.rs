@@ -1,0 +1,158 @@
+//! The staging folder: `{uuid}` for accepted bodies, `{uuid}.tmp` while they come in.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::fs::File;
+use tokio_util::io::ReaderStream;
+use uuid::Uuid;
+
+use super::StagedStream;
+
+const IDENTITY_FILE: &str = ".staging-id";
+const READ_SIZE: usize = 64 * 1024;
+
+/// A cheap handle to the folder.
+#[derive(Clone, Debug)]
+pub struct Folder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    identity: String,
+}
+
+impl Folder {
+    /// Makes the folder and its identity, once.
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(root)?;
+        let path = root.join(IDENTITY_FILE);
+        let identity = match std::fs::read_to_string(&path) {
+            Ok(text) => text.trim().to_owned(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let fresh = Uuid::new_v4().simple().to_string();
+                // Two processes may race; the first file wins and both read it.
+                match std::fs::File::create_new(&path) {
+                    Ok(mut file) => {
+                        io::Write::write_all(&mut file, fresh.as_bytes())?;
+                        file.sync_all()?;
+                        fresh
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                        std::fs::read_to_string(&path)?.trim().to_owned()
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+            Err(e) => return Err(e),
+        };
+        if Uuid::parse_str(&identity).is_err() {
+            return Err(io::Error::other(format!("{} does not hold an id", path.display())));
+        }
+        Ok(Folder(Arc::new(Inner { root: root.to_owned(), identity })))
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.0.root
+    }
+
+    pub fn identity(&self) -> &str {
+        &self.0.identity
+    }
+
+    /// A new file, removed again unless it is published and kept.
+    pub(super) async fn create(&self) -> io::Result<(Guard, File)> {
+        let name = Uuid::new_v4().simple().to_string();
+        let path = self.0.root.join(format!("{name}.tmp"));
+        let file = File::create_new(&path).await?;
+        Ok((Guard { folder: self.clone(), name, keep: false }, file))
+    }
+
+    pub(super) async fn read(&self, name: &str) -> io::Result<Option<(u64, StagedStream)>> {
+        let Some(path) = self.path(name) else { return Ok(None) };
+        match File::open(path).await {
+            Ok(file) => {
+                let size = file.metadata().await?.len();
+                Ok(Some((size, ReaderStream::with_capacity(file, READ_SIZE).into_stream().boxed())))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.path(name).is_some_and(|p| p.exists())
+    }
+
+    /// Short and best effort; the sweep repeats it.
+    pub fn remove(&self, name: &str) {
+        let Some(path) = self.path(name) else { return };
+        if let Err(e) = std::fs::remove_file(&path)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(error = %e, "could not remove a staged file");
+        }
+    }
+
+    pub(super) fn old_files(&self, age: Duration, max: usize) -> io::Result<Vec<String>> {
+        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut old = Vec::new();
+        for entry in std::fs::read_dir(&self.0.root)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let modified = entry.metadata().and_then(|m| m.modified());
+            if name != IDENTITY_FILE && modified.is_ok_and(|at| at < before) {
+                old.push(name);
+                if old.len() == max {
+                    break;
+                }
+            }
+        }
+        Ok(old)
+    }
+
+    /// Names come from our own references; anything else never leaves the folder.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let plain = name.strip_suffix(".tmp").unwrap_or(name);
+        let ok = plain.len() == 32 && plain.bytes().all(|b| b.is_ascii_hexdigit());
+        ok.then(|| self.0.root.join(name))
+    }
+}
+
+/// Owns a file that nobody refers to yet.
+#[derive(Debug)]
+pub(super) struct Guard {
+    folder: Folder,
+    name: String,
+    keep: bool,
+}
+
+impl Guard {
+    /// Gives the file its final name and makes the name durable.
+    pub async fn publish(&self) -> io::Result<String> {
+        let root = self.folder.0.root.clone();
+        let name = self.name.clone();
+        let rename = move || {
+            std::fs::rename(root.join(format!("{name}.tmp")), root.join(&name))?;
+            std::fs::File::open(&root)?.sync_all()
+        };
+        tokio::task::spawn_blocking(rename).await.map_err(io::Error::other)??;
+        Ok(self.name.clone())
+    }
+
+    pub fn keep(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.keep {
+            self.folder.remove(&self.name);
+            self.folder.remove(&format!("{}.tmp", self.name));
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Accepted bytes on their way to storage.
+//!
+//! * Bodies up to 64 KiB are rows of `staged_blobs`, written in the transaction that accepts them:
+//!   no file, no second sync, and any worker can store them (`upload` queue).
+//! * Larger ones are files in the staging folder, synced and renamed before that transaction. The
+//!   folder has an identity, and its uploads go to the queue `upload@{identity}`, which only
+//!   processes that see the folder drain.
+//! * With `UPLOAD_STAGING=db` larger bodies become 256 KiB rows as well, at most 64 MiB a file.
+//!
+//! A reference is `db/{uuid}` or `{identity}/{uuid}`. An accepted upload survives process and host
+//! restarts, not the loss of the disk.
+
+mod blobs;
+mod folder;
+mod intake;
+
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use uuid::Uuid;
+use yunque_kernel::{Db, DbError, Tx};
+
+pub use folder::Folder;
+pub use intake::Intake;
+
+use crate::settings::StagingMode;
+
+/// Bodies up to this size go into the accepting transaction.
+pub const INLINE_MAX: usize = 64 * 1024;
+/// Size of one row of a larger body.
+const CHUNK: usize = 256 * 1024;
+/// The database is no place for more.
+pub const DB_MAX: u64 = 64 << 20;
+/// The queue of uploads that any worker can do.
+pub const SHARED_QUEUE: &str = "upload";
+
+/// Bytes of a staged body.
+pub type StagedStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// A body that was taken in, and what is left to do to make it durable.
+#[derive(Debug)]
+pub struct Staged {
+    pub reference: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256.
+    pub sha256: [u8; 32],
+    /// Rows for the accepting transaction; empty when the bytes are in the folder.
+    chunks: Vec<Bytes>,
+    /// Removes the file unless the transaction committed.
+    guard: Option<folder::Guard>,
+}
+
+impl Staged {
+    /// Writes what belongs into the accepting transaction.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn write(&self, tx: &Tx, now: chrono::DateTime<chrono::Utc>) -> Result<(), DbError> {
+        blobs::insert(tx, &self.reference, &self.chunks, now).await
+    }
+
+    /// The accepting transaction committed; the file stays.
+    pub fn keep(mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.keep();
+        }
+    }
+
+    /// Is this body a set of rows?
+    pub fn in_database(&self) -> bool {
+        self.guard.is_none()
+    }
+}
+
+/// The staging area of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Staging {
+    folder: Folder,
+    mode: StagingMode,
+    db: Db,
+}
+
+impl Staging {
+    /// Opens (or makes) `{data_dir}/staging`.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written.
+    pub fn open(data_dir: &Path, mode: StagingMode, db: Db) -> io::Result<Self> {
+        Ok(Staging { folder: Folder::open(&data_dir.join("staging"))?, mode, db })
+    }
+
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The queue of uploads that need this folder.
+    pub fn own_queue(&self) -> String {
+        format!("upload@{}", self.folder.identity())
+    }
+
+    /// The queue that can reach `reference`.
+    pub fn queue_of(&self, reference: &str) -> String {
+        match reference.split_once('/') {
+            Some(("db", _)) | None => SHARED_QUEUE.to_owned(),
+            Some((identity, _)) => format!("upload@{identity}"),
+        }
+    }
+
+    /// Starts taking a body of unknown length in.
+    pub fn intake(&self) -> Intake {
+        Intake::new(self.folder.clone(), self.mode)
+    }
+
+    /// Takes in bytes that are in memory already.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub async fn stage(&self, bytes: Bytes) -> io::Result<Staged> {
+        let mut intake = self.intake();
+        intake.push(bytes).await?;
+        intake.finish().await
+    }
+
+    /// Opens a staged body for reading. `None`: the bytes are gone.
+    ///
+    /// # Errors
+    /// The database or the disk does not answer.
+    pub async fn read(&self, reference: &str) -> io::Result<Option<(u64, StagedStream)>> {
+        match reference.split_once('/') {
+            Some(("db", _)) => blobs::open(&self.db, reference).await.map_err(io::Error::other),
+            Some((identity, name)) if identity == self.folder.identity() => self.folder.read(name).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Are the bytes still there, as far as this process can see?
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn has(&self, reference: &str) -> Result<bool, DbError> {
+        match reference.split_once('/') {
+            Some(("db", _)) => blobs::exists(self.db.reader(), reference).await,
+            Some((identity, name)) if identity == self.folder.identity() => Ok(self.folder.has(name)),
+            // Another host's folder: its worker will find out.
+            Some(_) => Ok(true),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes the rows of a body inside the caller's transaction, and its file after the commit.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn discard(&self, tx: &Tx, reference: &str) -> Result<(), DbError> {
+        match reference.split_once('/') {
+            Some(("db", _)) => blobs::delete(tx, reference).await,
+            Some((identity, name)) if identity == self.folder.identity() => {
+                let (folder, name) = (self.folder.clone(), name.to_owned());
+                tx.after_commit(move || folder.remove(&name));
+                Ok(())
+            }
+            // A file of another host; that host's sweep finds it without a row.
+            _ => Ok(()),
+        }
+    }
+
+    /// Names of files in the folder older than `age`, at most `max`.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn old_files(&self, age: Duration, max: usize) -> io::Result<Vec<String>> {
+        self.folder.old_files(age, max)
+    }
+}
+
+fn new_reference(place: &str) -> String {
+    format!("{place}/{}", Uuid::new_v4().simple())
+}
