@@ -1,0 +1,201 @@
+//! Applying the schema: under a lock, a step at a time, with a copy of a SQLite file first.
+//!
+//! Two processes that migrate at once: one wins, the other waits and finds nothing left to do. A
+//! database that knows migrations which this binary does not is newer than the binary, and refused.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use sea_orm_migration::{MigratorTrait, SchemaManager};
+use yunque_kernel::db::{Db, DbKind, DbSettings};
+use yunque_kernel::{Clock, DbError};
+use yunque_migrations::Migrator;
+
+const LOCK_NAME: &str = "yunque_migrate";
+const LOCK_KEY: i64 = 0x79_75_6e_71_75_65;
+const LOCK_WAIT: Duration = Duration::from_secs(300);
+
+/// Why the schema could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    #[error("the database is newer than this program: it has {0}. Install the newer version again")]
+    Newer(String),
+    #[error("another process has been migrating for five minutes")]
+    Locked,
+    #[error("backup before the migration: {0}")]
+    Backup(String),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<sea_orm::DbErr> for SchemaError {
+    fn from(error: sea_orm::DbErr) -> Self {
+        SchemaError::Db(error.into())
+    }
+}
+
+/// One migration and whether it was applied.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Step {
+    pub name: String,
+    pub applied: bool,
+}
+
+/// A connection of its own for schema work: locks and pragmas belong to a connection, so there
+/// must be exactly one.
+pub struct Schema {
+    db: Db,
+    kind: DbKind,
+}
+
+impl Schema {
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn open(settings: &DbSettings) -> Result<Self, SchemaError> {
+        let db = Db::connect(&DbSettings { max_connections: 1, ..settings.clone() }).await?;
+        Ok(Schema { kind: db.kind(), db })
+    }
+
+    fn conn(&self) -> &DatabaseConnection {
+        self.db.writer()
+    }
+
+    /// Every known migration, in order.
+    ///
+    /// # Errors
+    /// `Newer` when the database has others.
+    pub async fn steps(&self) -> Result<Vec<Step>, SchemaError> {
+        let mut applied = Vec::new();
+        if SchemaManager::new(self.conn()).has_table("seaql_migrations").await? {
+            let sql = "SELECT version FROM seaql_migrations ORDER BY version";
+            let stmt = Statement::from_string(self.conn().get_database_backend(), sql);
+            for row in self.conn().query_all_raw(stmt).await? {
+                applied.push(row.try_get_by_index::<String>(0)?);
+            }
+        }
+        let known: Vec<String> = Migrator::migrations().iter().map(|m| m.name().to_owned()).collect();
+        let newer: Vec<&str> = applied.iter().filter(|a| !known.contains(a)).map(String::as_str).collect();
+        if !newer.is_empty() {
+            return Err(SchemaError::Newer(newer.join(", ")));
+        }
+        Ok(known.into_iter().map(|name| Step { applied: applied.contains(&name), name }).collect())
+    }
+
+    /// How many migrations are missing.
+    ///
+    /// # Errors
+    /// As [`Schema::steps`].
+    pub async fn pending(&self) -> Result<usize, SchemaError> {
+        Ok(self.steps().await?.iter().filter(|s| !s.applied).count())
+    }
+
+    /// Applies what is missing. `progress` hears the name of each step before it runs.
+    ///
+    /// # Errors
+    /// A step failed; running again goes on from there.
+    pub async fn up(&self, data_dir: &Path, clock: &Clock, mut progress: impl FnMut(&str)) -> Result<usize, SchemaError> {
+        self.lock().await?;
+        let result = self.up_locked(data_dir, clock, &mut progress).await;
+        self.unlock().await;
+        result
+    }
+
+    async fn up_locked(
+        &self,
+        data_dir: &Path,
+        clock: &Clock,
+        progress: &mut impl FnMut(&str),
+    ) -> Result<usize, SchemaError> {
+        let steps = self.steps().await?;
+        let pending: Vec<_> = steps.iter().filter(|s| !s.applied).collect();
+        if pending.is_empty() {
+            return Ok(0);
+        }
+        if self.kind == DbKind::Sqlite && steps.iter().any(|s| s.applied) {
+            self.backup(data_dir, clock).await?;
+        }
+        for step in &pending {
+            progress(&step.name);
+            Migrator::up(self.conn(), Some(1)).await?;
+        }
+        Ok(pending.len())
+    }
+
+    /// Rolls the newest `n` steps back.
+    ///
+    /// # Errors
+    /// A step failed.
+    pub async fn down(&self, n: u32) -> Result<(), SchemaError> {
+        self.lock().await?;
+        let result = Migrator::down(self.conn(), Some(n)).await;
+        self.unlock().await;
+        Ok(result?)
+    }
+
+    /// Drops every table of ours and applies all steps.
+    ///
+    /// # Errors
+    /// A step failed.
+    pub async fn fresh(&self) -> Result<(), SchemaError> {
+        self.lock().await?;
+        let result = Migrator::fresh(self.conn()).await;
+        self.unlock().await;
+        Ok(result?)
+    }
+
+    async fn backup(&self, data_dir: &Path, clock: &Clock) -> Result<(), SchemaError> {
+        let folder = data_dir.join("backups");
+        std::fs::create_dir_all(&folder).map_err(|e| SchemaError::Backup(e.to_string()))?;
+        let file = folder.join(format!("before-migration-{}.db", clock.now().format("%Y%m%dT%H%M%S%.6fZ")));
+        let stmt = Statement::from_sql_and_values(
+            DbBackend::Sqlite,
+            "VACUUM INTO ?",
+            [file.to_string_lossy().into_owned().into()],
+        );
+        self.conn().execute_raw(stmt).await.map_err(|e| SchemaError::Backup(e.to_string()))?;
+        tracing::info!(file = %file.display(), "database copied before its migration");
+        Ok(())
+    }
+
+    /// The lock of the servers belongs to the connection and goes with it. On SQLite the file's own
+    /// lock and the transaction around each step do.
+    async fn lock(&self) -> Result<(), SchemaError> {
+        let backend = self.conn().get_database_backend();
+        match self.kind {
+            DbKind::Sqlite => Ok(()),
+            DbKind::MySql => {
+                let sql = format!("SELECT GET_LOCK('{LOCK_NAME}', {})", LOCK_WAIT.as_secs());
+                let row = self.conn().query_one_raw(Statement::from_string(backend, sql)).await?;
+                let got: Option<i64> = row.map(|r| r.try_get_by_index(0)).transpose()?.flatten();
+                if got == Some(1) { Ok(()) } else { Err(SchemaError::Locked) }
+            }
+            DbKind::Postgres => {
+                let deadline = std::time::Instant::now() + LOCK_WAIT;
+                loop {
+                    let sql = format!("SELECT pg_try_advisory_lock({LOCK_KEY})");
+                    let row = self.conn().query_one_raw(Statement::from_string(backend, sql)).await?;
+                    if row.map_or(Ok(false), |r| r.try_get_by_index::<bool>(0))? {
+                        return Ok(());
+                    }
+                    if std::time::Instant::now() > deadline {
+                        return Err(SchemaError::Locked);
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn unlock(&self) {
+        let sql = match self.kind {
+            DbKind::Sqlite => return,
+            DbKind::MySql => format!("SELECT RELEASE_LOCK('{LOCK_NAME}')"),
+            DbKind::Postgres => format!("SELECT pg_advisory_unlock({LOCK_KEY})"),
+        };
+        let stmt = Statement::from_string(self.conn().get_database_backend(), sql);
+        if let Err(e) = self.conn().query_one_raw(stmt).await {
+            tracing::debug!(error = %e, "the migration lock goes with its connection");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The `yunque` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    yunque::cli::main()
+}
