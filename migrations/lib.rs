@@ -36,38 +36,76 @@ impl MigratorTrait for Migrator {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
+    use sea_orm::sea_query::{Expr, ExprTrait, Query};
+    use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
     use sea_orm_migration::SchemaManager;
 
     use super::*;
 
+    /// A database in memory, or an empty one of its own on `TEST_DATABASE_URL`.
+    async fn empty_database() -> DatabaseConnection {
+        let env = yunque_kernel::config::Env::load(None).expect("readable environment");
+        let Some((admin, _)) = env.get("TEST_DATABASE_URL") else {
+            return Database::connect("sqlite::memory:")
+                .await
+                .expect("memory database");
+        };
+        let nanos = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_nanos();
+        let name = format!("yq_migrations_{nanos}");
+        let conn = Database::connect(admin).await.expect("TEST_DATABASE_URL");
+        conn.execute_unprepared(&format!("CREATE DATABASE {name}"))
+            .await
+            .expect("created");
+        let (base, _) = admin.rsplit_once('/').expect("a URL with a database");
+        Database::connect(format!("{base}/{name}"))
+            .await
+            .expect("connected")
+    }
+
     #[tokio::test]
     async fn every_migration_may_be_run_again_and_taken_back() {
-        let db = Database::connect("sqlite::memory:").await.expect("memory database");
-        Migrator::up(&db, None).await.expect("first run");
-        let manager = SchemaManager::new(&db);
-        for migration in Migrator::migrations() {
-            migration.up(&manager).await.expect("second run changes nothing");
-        }
-        let count = |sql: &str| {
-            let stmt = Statement::from_string(DbBackend::Sqlite, sql.to_owned());
-            let db = db.clone();
-            async move {
-                let row = db.query_one_raw(stmt).await.expect("query").expect("row");
-                row.try_get_by_index::<i64>(0).expect("count")
+        let db = empty_database().await;
+        for _ in 0..2 {
+            Migrator::up(&db, None).await.expect("first run");
+            let manager = SchemaManager::new(&db);
+            for migration in Migrator::migrations() {
+                migration.up(&manager).await.expect("second run changes nothing");
             }
-        };
-        assert_eq!(count("SELECT count(*) FROM \"groups\" WHERE name = 'developer'").await, 1);
-        Migrator::down(&db, None).await.expect("all down");
-        let left = "SELECT count(*) FROM sqlite_master WHERE type = 'table' \
-                    AND name NOT LIKE 'sqlite_%' AND name <> 'seaql_migrations'";
-        assert_eq!(count(left).await, 0);
+            let seeded = Query::select()
+                .column("id")
+                .from("groups")
+                .and_where(Expr::col("name").eq("developer"))
+                .take();
+            assert_eq!(db.query_all(&seeded).await.expect("query").len(), 1);
+            assert!(
+                manager
+                    .has_index("users", "users_username_key_key")
+                    .await
+                    .expect("looked")
+            );
+            Migrator::down(&db, None).await.expect("all down");
+            for table in [
+                "users",
+                "auth_sessions",
+                "jobs",
+                "files",
+                "yunque_meta",
+                "outgoing_mails",
+            ] {
+                assert!(!manager.has_table(table).await.expect("looked"), "{table}");
+            }
+        }
     }
 
     /// Unique violations are recognised by this naming rule.
     #[tokio::test]
     async fn unique_indexes_are_named_after_table_and_columns() {
-        let db = Database::connect("sqlite::memory:").await.expect("memory database");
+        let db = Database::connect("sqlite::memory:")
+            .await
+            .expect("memory database");
         Migrator::up(&db, None).await.expect("migrated");
         let all = "SELECT m.name, m.tbl_name, (SELECT group_concat(i.name, '_') FROM pragma_index_info(m.name) i) \
                    FROM sqlite_master m WHERE m.type = 'index' AND m.name LIKE '%_key'";

@@ -37,7 +37,10 @@ async fn up(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .col(c.time("created_at"))
                 .col(c.time_null("started_at"))
                 .col(c.time_null("finished_at"))
-                .check(one_of("state", &["ready", "running", "done", "dead", "cancelled"]));
+                .check(one_of(
+                    "state",
+                    &["ready", "running", "done", "dead", "cancelled"],
+                ));
         })
         .await?;
     schema
@@ -75,7 +78,9 @@ async fn up(schema: &Schema<'_>) -> Result<(), DbErr> {
         .await?;
     schema
         .create("strict_limits", &[index(&["expires_at"])], |t, c| {
-            t.col(c.text("bucket", 64).primary_key()).col(c.long_text("hits")).col(c.time("expires_at"));
+            t.col(c.text("bucket", 64).primary_key())
+                .col(c.long_text("hits"))
+                .col(c.time("expires_at"));
         })
         .await?;
     schema

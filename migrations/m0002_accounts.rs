@@ -58,8 +58,16 @@ async fn up(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .col(c.time_null("last_active"))
                 .col(c.time_null("deactivated_at"))
                 .col(c.time_null("purged_at"))
-                .foreign_key(&mut reference("users", "parent_id", "users", ForeignKeyAction::SetNull))
-                .check(one_of("user_type", &["admin", "editor", "agent_l1", "agent_l2", "customer"]))
+                .foreign_key(&mut reference(
+                    "users",
+                    "parent_id",
+                    "users",
+                    ForeignKeyAction::SetNull,
+                ))
+                .check(one_of(
+                    "user_type",
+                    &["admin", "editor", "agent_l1", "agent_l2", "customer"],
+                ))
                 .check(Expr::cust("(user_type = 'admin') = is_staff"))
                 .check(Expr::cust("used_space >= 0"));
         })
@@ -78,11 +86,20 @@ async fn up(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .col(c.int("level", 1))
                 .col(c.time("created_at"))
                 .col(c.time("updated_at"))
-                .foreign_key(&mut reference("user_profiles", "user_id", "users", ForeignKeyAction::Cascade))
+                .foreign_key(&mut reference(
+                    "user_profiles",
+                    "user_id",
+                    "users",
+                    ForeignKeyAction::Cascade,
+                ))
                 .check(Expr::cust("login_count >= 0 AND points >= 0 AND level >= 1"));
         })
         .await?;
-    let login_logs = [index(&["user_id", "-login_time", "-id"]), index(&["ip_address", "-login_time"]), index(&["login_time"])];
+    let login_logs = [
+        index(&["user_id", "-login_time", "-id"]),
+        index(&["ip_address", "-login_time"]),
+        index(&["login_time"]),
+    ];
     schema
         .create("user_login_logs", &login_logs, |t, c| {
             t.col(c.id())
@@ -94,22 +111,43 @@ async fn up(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .col(c.text("device_type", 50))
                 .col(c.time("login_time"))
                 .col(c.bool("is_successful", true))
-                .foreign_key(&mut reference("user_login_logs", "user_id", "users", ForeignKeyAction::Cascade));
+                .foreign_key(&mut reference(
+                    "user_login_logs",
+                    "user_id",
+                    "users",
+                    ForeignKeyAction::Cascade,
+                ));
         })
         .await?;
     schema
         .create("groups", &[unique(&["name"])], |t, c| {
-            t.col(c.id()).col(c.text("name", 150)).col(c.long_text("description"));
+            t.col(c.id())
+                .col(c.text("name", 150))
+                .col(c.long_text("description"));
         })
         .await?;
     schema
-        .create("user_groups", &[unique(&["user_id", "group_id"]), index(&["group_id", "user_id"])], |t, c| {
-            t.col(c.id())
-                .col(c.bigint("user_id"))
-                .col(c.bigint("group_id"))
-                .foreign_key(&mut reference("user_groups", "user_id", "users", ForeignKeyAction::Cascade))
-                .foreign_key(&mut reference("user_groups", "group_id", "groups", ForeignKeyAction::Cascade));
-        })
+        .create(
+            "user_groups",
+            &[unique(&["user_id", "group_id"]), index(&["group_id", "user_id"])],
+            |t, c| {
+                t.col(c.id())
+                    .col(c.bigint("user_id"))
+                    .col(c.bigint("group_id"))
+                    .foreign_key(&mut reference(
+                        "user_groups",
+                        "user_id",
+                        "users",
+                        ForeignKeyAction::Cascade,
+                    ))
+                    .foreign_key(&mut reference(
+                        "user_groups",
+                        "group_id",
+                        "groups",
+                        ForeignKeyAction::Cascade,
+                    ));
+            },
+        )
         .await?;
     let developer = Query::insert()
         .into_table("groups")
@@ -123,5 +161,13 @@ async fn up(schema: &Schema<'_>) -> Result<(), DbErr> {
 }
 
 async fn down(schema: &Schema<'_>) -> Result<(), DbErr> {
-    schema.drop(&["user_groups", "groups", "user_login_logs", "user_profiles", "users"]).await
+    schema
+        .drop(&[
+            "user_groups",
+            "groups",
+            "user_login_logs",
+            "user_profiles",
+            "users",
+        ])
+        .await
 }

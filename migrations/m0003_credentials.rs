@@ -51,7 +51,12 @@ async fn sessions_and_attempts(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .col(c.time("last_used_at"))
                 .col(c.time("expires_at"))
                 .col(c.time_null("revoked_at"))
-                .foreign_key(&mut reference("auth_sessions", "user_id", "users", ForeignKeyAction::Cascade))
+                .foreign_key(&mut reference(
+                    "auth_sessions",
+                    "user_id",
+                    "users",
+                    ForeignKeyAction::Cascade,
+                ))
                 .check(one_of("surface", &["cloud", "api", "v1"]));
         })
         .await?;
@@ -78,13 +83,18 @@ async fn sessions_and_attempts(schema: &Schema<'_>) -> Result<(), DbErr> {
     // A row to lock while failures are counted, so that count and record are one step.
     schema
         .create("auth_login_gates", &[index(&["touched_at"])], |t, c| {
-            t.col(c.text("bucket", 64).primary_key()).col(c.time("touched_at"));
+            t.col(c.text("bucket", 64).primary_key())
+                .col(c.time("touched_at"));
         })
         .await
 }
 
 async fn mail_tokens(schema: &Schema<'_>) -> Result<(), DbErr> {
-    let verification = [unique(&["token_hash"]), index(&["user_id", "purpose"]), index(&["expires_at"])];
+    let verification = [
+        unique(&["token_hash"]),
+        index(&["user_id", "purpose"]),
+        index(&["expires_at"]),
+    ];
     schema
         .create("auth_email_verification_tokens", &verification, |t, c| {
             t.col(c.id())
@@ -105,7 +115,11 @@ async fn mail_tokens(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .check(one_of("purpose", &["verify", "change"]));
         })
         .await?;
-    let reset = [unique(&["token_hash"]), index(&["user_id"]), index(&["expires_at"])];
+    let reset = [
+        unique(&["token_hash"]),
+        index(&["user_id"]),
+        index(&["expires_at"]),
+    ];
     schema
         .create("auth_password_reset_tokens", &reset, |t, c| {
             t.col(c.id())
@@ -126,7 +140,11 @@ async fn mail_tokens(schema: &Schema<'_>) -> Result<(), DbErr> {
 }
 
 async fn keys_and_factors(schema: &Schema<'_>) -> Result<(), DbErr> {
-    let api_keys = [unique(&["key_hash"]), unique(&["user_id", "name"]), index(&["user_id", "-created_at"])];
+    let api_keys = [
+        unique(&["key_hash"]),
+        unique(&["user_id", "name"]),
+        index(&["user_id", "-created_at"]),
+    ];
     schema
         .create("auth_api_keys", &api_keys, |t, c| {
             t.col(c.id())
@@ -141,7 +159,12 @@ async fn keys_and_factors(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .col(c.text_null("last_used_ip", 45))
                 .col(c.time("created_at"))
                 .col(c.time_null("expires_at"))
-                .foreign_key(&mut reference("auth_api_keys", "user_id", "users", ForeignKeyAction::Cascade));
+                .foreign_key(&mut reference(
+                    "auth_api_keys",
+                    "user_id",
+                    "users",
+                    ForeignKeyAction::Cascade,
+                ));
         })
         .await?;
     schema
@@ -155,7 +178,12 @@ async fn keys_and_factors(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .col(c.time_null("enabled_at"))
                 .col(c.time("created_at"))
                 .col(c.time("updated_at"))
-                .foreign_key(&mut reference("auth_two_factor", "user_id", "users", ForeignKeyAction::Cascade))
+                .foreign_key(&mut reference(
+                    "auth_two_factor",
+                    "user_id",
+                    "users",
+                    ForeignKeyAction::Cascade,
+                ))
                 .check(one_of("state", &["pending", "enabled"]));
         })
         .await?;
@@ -166,7 +194,12 @@ async fn keys_and_factors(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .col(c.text("code_hash", 64))
                 .col(c.time_null("used_at"))
                 .col(c.time("created_at"))
-                .foreign_key(&mut reference("auth_backup_codes", "user_id", "users", ForeignKeyAction::Cascade));
+                .foreign_key(&mut reference(
+                    "auth_backup_codes",
+                    "user_id",
+                    "users",
+                    ForeignKeyAction::Cascade,
+                ));
         })
         .await
 }

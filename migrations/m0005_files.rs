@@ -35,9 +35,17 @@ async fn up(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .col(c.time_null("deleted_at"))
                 .col(c.time("created_at"))
                 .col(c.time("updated_at"))
-                .foreign_key(&mut reference("files", "user_id", "users", ForeignKeyAction::Restrict))
+                .foreign_key(&mut reference(
+                    "files",
+                    "user_id",
+                    "users",
+                    ForeignKeyAction::Restrict,
+                ))
                 .check(Expr::cust("size >= 0"))
-                .check(one_of("upload_status", &["pending", "uploading", "completed", "failed"]))
+                .check(one_of(
+                    "upload_status",
+                    &["pending", "uploading", "completed", "failed"],
+                ))
                 .check(one_of("source", &["base64", "multipart", "presigned", "folder"]));
         })
         .await?;

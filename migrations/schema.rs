@@ -21,12 +21,18 @@ pub struct Ix {
 
 /// An ordinary index. A leading `-` makes a column descending.
 pub fn index(columns: &[&'static str]) -> Ix {
-    Ix { columns: columns.iter().map(|c| ordered(c)).collect(), unique: false }
+    Ix {
+        columns: columns.iter().map(|c| ordered(c)).collect(),
+        unique: false,
+    }
 }
 
 /// A unique index, named `<table>_<columns>_key`.
 pub fn unique(columns: &[&'static str]) -> Ix {
-    Ix { unique: true, ..index(columns) }
+    Ix {
+        unique: true,
+        ..index(columns)
+    }
 }
 
 fn ordered(column: &'static str) -> (&'static str, bool) {
@@ -62,7 +68,11 @@ impl<'a> Schema<'a> {
             DbBackend::Postgres => (DbKind::Postgres, false),
             _ => (DbKind::Sqlite, false),
         };
-        Schema { manager, columns: Columns(kind), mysql }
+        Schema {
+            manager,
+            columns: Columns(kind),
+            mysql,
+        }
     }
 
     /// Creates a table and its indexes unless they are there.
@@ -77,7 +87,10 @@ impl<'a> Schema<'a> {
         define(&mut create, self.columns);
         if self.mysql {
             // One statement, because MySQL knows no CREATE INDEX IF NOT EXISTS.
-            create.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
+            create
+                .engine("InnoDB")
+                .character_set("utf8mb4")
+                .collate("utf8mb4_bin");
             for ix in indexes {
                 create.index(&mut ix.build(table));
             }
@@ -95,7 +108,9 @@ impl<'a> Schema<'a> {
     /// Drops tables, in the order given.
     pub async fn drop(&self, tables: &[&'static str]) -> Result<(), DbErr> {
         for table in tables {
-            self.manager.drop_table(Table::drop().table(*table).if_exists().take()).await?;
+            self.manager
+                .drop_table(Table::drop().table(*table).if_exists().take())
+                .await?;
         }
         Ok(())
     }
@@ -122,7 +137,11 @@ pub fn reference(
 
 /// A bounded text that holds one of `values`; the check refuses anything else.
 pub fn one_of(column: &'static str, values: &[&'static str]) -> SimpleExpr {
-    let list = values.iter().map(|v| format!("'{v}'")).collect::<Vec<_>>().join(", ");
+    let list = values
+        .iter()
+        .map(|v| format!("'{v}'"))
+        .collect::<Vec<_>>()
+        .join(", ");
     Expr::cust(format!("{column} IN ({list})"))
 }
 

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,6 +16,9 @@ use yunque_kernel::queue::Worker;
 use yunque_kernel::task::spawn;
 
 use super::{App, StartError};
+
+/// Limits are counted in every process, so every process forgets its own.
+const SWEEP_LIMITS_EVERY: Duration = Duration::from_secs(60);
 
 /// What one `serve` process runs besides HTTP.
 #[derive(Clone, Copy, Debug, Default)]
@@ -140,7 +144,20 @@ impl App {
     fn start_helpers(&self) -> Vec<AbortOnDropHandle<()>> {
         let bus = self.accounts.bus().clone();
         let follow = follow_changes(self.ctx.db.clone(), std::sync::Arc::new(bus.clone()), move |up| bus.set_up(up));
-        vec![AbortOnDropHandle::new(spawn(follow)), AbortOnDropHandle::new(spawn(self.accounts.clone().write_behind()))]
+        let limits = self.ctx.limits.clone();
+        let sweep = async move {
+            loop {
+                tokio::time::sleep(SWEEP_LIMITS_EVERY).await;
+                if let Err(e) = limits.sweep().await {
+                    tracing::debug!(error = %e, "spent limits stay for another minute");
+                }
+            }
+        };
+        vec![
+            AbortOnDropHandle::new(spawn(follow)),
+            AbortOnDropHandle::new(spawn(self.accounts.clone().write_behind())),
+            AbortOnDropHandle::new(spawn(sweep)),
+        ]
     }
 
     /// Writes what was put off, and says good-bye to the other instances.

@@ -13,7 +13,9 @@ use super::{Global, output};
 use crate::app::StartError;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: yunque apikey create alice --name backup --scope cloud:read --expires-days 90")]
+#[command(
+    after_help = "Example: yunque apikey create alice --name backup --scope cloud:read --expires-days 90"
+)]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
@@ -47,6 +49,7 @@ enum Action {
         /// Only keys of this user (name, address or id)
         #[arg(long)]
         user: Option<String>,
+        /// Print as JSON
         #[arg(long)]
         json: bool,
     },
@@ -63,14 +66,27 @@ impl Args {
     pub async fn run(self, global: Global) -> Result<ExitCode, StartError> {
         let app = global.app().await?;
         match self.action {
-            Action::Create { user, name, scopes, expires_days, json } => {
+            Action::Create {
+                user,
+                name,
+                scopes,
+                expires_days,
+                json,
+            } => {
                 let owner = resolve(&app, &user).await?;
-                let created = app.accounts.create_api_key(owner, &name, &scopes, expires_days).await.map_err(told)?;
+                let created = app
+                    .accounts
+                    .create_api_key(owner, &name, &scopes, expires_days)
+                    .await
+                    .map_err(told)?;
                 let key = created.text.expose_secret();
                 if json {
                     output::print_json(&json!({ "key": key, "api_key": created.view }));
                 } else {
-                    eprintln!("key {} of {user}; it is not stored and cannot be shown again:", created.view.id);
+                    eprintln!(
+                        "key {} of {user}; it is not stored and cannot be shown again:",
+                        created.view.id
+                    );
                     output::say(key);
                 }
             }
@@ -116,5 +132,17 @@ fn list(keys: &[ApiKeyView], json: bool) {
         ]
     };
     let rows: Vec<_> = keys.iter().map(row).collect();
-    output::print_table(&["ID", "USER", "NAME", "KEY", "ACTIVE", "SCOPES", "LAST USED", "EXPIRES"], &rows);
+    output::print_table(
+        &[
+            "ID",
+            "USER",
+            "NAME",
+            "KEY",
+            "ACTIVE",
+            "SCOPES",
+            "LAST USED",
+            "EXPIRES",
+        ],
+        &rows,
+    );
 }

@@ -49,7 +49,11 @@ pub fn value(
 ///
 /// # Errors
 /// As [`value`].
-pub fn new_password(from_stdin: bool, given: Option<String>, remedy: &str) -> Result<SecretString, StartError> {
+pub fn new_password(
+    from_stdin: bool,
+    given: Option<String>,
+    remedy: &str,
+) -> Result<SecretString, StartError> {
     let given = if from_stdin && !std::io::stdin().is_terminal() {
         Some(first_line(&mut std::io::stdin().lock())?)
     } else {
@@ -93,7 +97,9 @@ fn first_line(input: &mut impl BufRead) -> Result<SecretString, StartError> {
     let text = line.strip_suffix('\n').unwrap_or(&line);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
-        return Err(StartError::Refused("password: standard input is empty".to_owned()));
+        return Err(StartError::Refused(
+            "password: standard input is empty".to_owned(),
+        ));
     }
     Ok(SecretString::from(text))
 }

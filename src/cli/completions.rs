@@ -10,7 +10,9 @@ use super::output;
 use crate::app::StartError;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: yunque completions bash > ~/.local/share/bash-completion/completions/yunque")]
+#[command(
+    after_help = "Example: yunque completions bash > ~/.local/share/bash-completion/completions/yunque"
+)]
 pub struct Args {
     /// Which shell
     shell: Shell,

@@ -13,9 +13,11 @@ const DEMO_GROUP: &str = "developer";
 const PUBLIC_PASSWORD: &str = "developer123";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Running it again changes nothing; an existing account keeps its password.\n\n\
+#[command(
+    after_help = "Running it again changes nothing; an existing account keeps its password.\n\n\
     Examples:\n  yunque create-group developer --demo-user\n  \
-    yunque create-group editors --description \"May edit\" --member alice --member bob")]
+    yunque create-group editors --description \"May edit\" --member alice --member bob"
+)]
 pub struct Args {
     /// Name of the group
     name: String,
@@ -45,7 +47,9 @@ impl Args {
             true => Some(ask::new_password(true, None, "Pass it on standard input")?),
             false => None,
         };
-        let is_public = password.as_ref().is_none_or(|p| p.expose_secret() == PUBLIC_PASSWORD);
+        let is_public = password
+            .as_ref()
+            .is_none_or(|p| p.expose_secret() == PUBLIC_PASSWORD);
         let settings = global.settings()?;
         if self.demo_user && (is_public || !self.force) {
             refuse_public_password(&settings)?;
@@ -66,7 +70,11 @@ impl Args {
         if self.json {
             output::print_json(&report);
         } else {
-            let state = if report.is_new { "made" } else { "was there already" };
+            let state = if report.is_new {
+                "made"
+            } else {
+                "was there already"
+            };
             output::say(format_args!("group {} {state}, id {}", report.name, report.id));
             for member in &report.added {
                 output::say(format_args!("member {member} added"));
@@ -128,7 +136,9 @@ pub(super) async fn make_demo(app: &App) -> Result<(), StartError> {
 /// # Errors
 /// The account is active and still has it.
 pub(super) async fn refuse_demo_password(app: &App) -> Result<(), StartError> {
-    let Some(why) = open_to_the_world(&app.settings) else { return Ok(()) };
+    let Some(why) = open_to_the_world(&app.settings) else {
+        return Ok(());
+    };
     if !app.accounts.demo_password_in_use().await.map_err(told)? {
         return Ok(());
     }

@@ -14,10 +14,12 @@ const EMAIL: &str = "YUNQUE_SUPERUSER_EMAIL";
 const PASSWORD: &str = "YUNQUE_SUPERUSER_PASSWORD";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "What is not given as a flag is read from YUNQUE_SUPERUSER_USERNAME, YUNQUE_SUPERUSER_EMAIL and \
+#[command(
+    after_help = "What is not given as a flag is read from YUNQUE_SUPERUSER_USERNAME, YUNQUE_SUPERUSER_EMAIL and \
     YUNQUE_SUPERUSER_PASSWORD, or asked for on a terminal. A password is never a flag.\n\n\
     Examples:\n  yunque createsuperuser\n  \
-    yunque createsuperuser --username root --email root@example.com --password-stdin < password.txt")]
+    yunque createsuperuser --username root --email root@example.com --password-stdin < password.txt"
+)]
 pub struct Args {
     /// Login name
     #[arg(long, value_name = "NAME")]
@@ -61,7 +63,10 @@ impl Args {
         if self.json {
             output::print_json(&account);
         } else {
-            output::say(format_args!("administrator {} made, id {}", account.username, account.id));
+            output::say(format_args!(
+                "administrator {} made, id {}",
+                account.username, account.id
+            ));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -12,7 +12,9 @@ use super::{Global, ask, output};
 use crate::app::{App, StartError};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Users are named by user name, e-mail address or id.\n\nExample: yunque user show alice")]
+#[command(
+    after_help = "Users are named by user name, e-mail address or id.\n\nExample: yunque user show alice"
+)]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
@@ -32,25 +34,30 @@ enum Action {
         /// Which page of them
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
         page: u64,
+        /// Print as JSON
         #[arg(long)]
         json: bool,
     },
     /// Show one account
     #[command(after_help = "Example: yunque user show alice --json")]
     Show {
+        /// User name, address or id
         user: String,
+        /// Print as JSON
         #[arg(long)]
         json: bool,
     },
     /// Refuse logins, end all sessions, refuse API keys
     #[command(after_help = "Example: yunque user disable alice")]
     Disable {
+        /// User names, addresses or ids
         #[arg(required = true)]
         users: Vec<String>,
     },
     /// Allow logins again
     #[command(after_help = "Example: yunque user enable alice")]
     Enable {
+        /// User names, addresses or ids
         #[arg(required = true)]
         users: Vec<String>,
     },
@@ -59,6 +66,7 @@ enum Action {
         after_help = "Example: openssl rand -base64 18 | tee new-password | yunque user set-password alice --password-stdin"
     )]
     SetPassword {
+        /// User name, address or id
         user: String,
         /// Read it from the first line of standard input instead of asking
         #[arg(long)]
@@ -67,24 +75,46 @@ enum Action {
     /// List the sessions that are alive
     #[command(after_help = "Example: yunque user sessions alice")]
     Sessions {
+        /// User name, address or id
         user: String,
+        /// Print as JSON
         #[arg(long)]
         json: bool,
     },
     /// End all sessions
     #[command(after_help = "Example: yunque user revoke-sessions alice")]
-    RevokeSessions { user: String },
+    RevokeSessions {
+        /// User name, address or id
+        user: String,
+    },
     /// Remove the second factor of somebody who lost it, and end all sessions
     #[command(name = "reset-2fa", after_help = "Example: yunque user reset-2fa alice")]
-    ResetSecondFactor { user: String },
+    ResetSecondFactor {
+        /// User name, address or id
+        user: String,
+    },
 }
 
 impl Args {
     pub async fn run(self, global: Global) -> Result<ExitCode, StartError> {
         let app = global.app().await?;
         match self.action {
-            Action::List { search, limit, page, json } => {
-                list(&app, &UserFilter { search, page, page_size: limit }, json).await?;
+            Action::List {
+                search,
+                limit,
+                page,
+                json,
+            } => {
+                list(
+                    &app,
+                    &UserFilter {
+                        search,
+                        page,
+                        page_size: limit,
+                    },
+                    json,
+                )
+                .await?;
             }
             Action::Show { user, json } => {
                 let id = resolve(&app, &user).await?;
@@ -95,7 +125,10 @@ impl Args {
             Action::SetPassword { user, password_stdin } => {
                 let id = resolve(&app, &user).await?;
                 let password = ask::new_password(password_stdin, None, "Say --password-stdin")?;
-                app.accounts.console_set_password(id, &password).await.map_err(told)?;
+                app.accounts
+                    .console_set_password(id, &password)
+                    .await
+                    .map_err(told)?;
                 output::say(format_args!("{user}: password set, all sessions ended"));
             }
             Action::Sessions { user, json } => {
@@ -110,7 +143,11 @@ impl Args {
             Action::ResetSecondFactor { user } => {
                 let id = resolve(&app, &user).await?;
                 let had_one = app.accounts.console_reset_second_factor(id).await.map_err(told)?;
-                let done = if had_one { "second factor removed, all sessions ended" } else { "had no second factor" };
+                let done = if had_one {
+                    "second factor removed, all sessions ended"
+                } else {
+                    "had no second factor"
+                };
                 output::say(format_args!("{user}: {done}"));
             }
         }
@@ -137,7 +174,11 @@ pub(super) fn told(error: AccountsError) -> StartError {
     let is_usage = matches!(error, AccountsError::Invalid(_) | AccountsError::UnknownScope(_));
     let shown = error.to_string();
     let known = ApiError::from(error);
-    let fields: Vec<String> = known.faults.iter().map(|f| format!("{}: {}", f.field, f.text.en)).collect();
+    let fields: Vec<String> = known
+        .faults
+        .iter()
+        .map(|f| format!("{}: {}", f.field, f.text.en))
+        .collect();
     let text = if !fields.is_empty() {
         fields.join("\n")
     } else if known.status < 500 && !is_usage {
@@ -145,7 +186,11 @@ pub(super) fn told(error: AccountsError) -> StartError {
     } else {
         shown
     };
-    if is_usage { StartError::Refused(text) } else { StartError::Other(text) }
+    if is_usage {
+        StartError::Refused(text)
+    } else {
+        StartError::Other(text)
+    }
 }
 
 async fn set_active(app: &App, users: &[String], active: bool) -> Result<(), StartError> {
@@ -172,7 +217,15 @@ async fn list(app: &App, filter: &UserFilter, json: bool) -> Result<(), StartErr
     let yes = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
     let rows: Vec<_> = users
         .iter()
-        .map(|u| vec![u.id.to_string(), u.username.clone(), u.email.clone(), yes(u.is_active), yes(u.is_staff)])
+        .map(|u| {
+            vec![
+                u.id.to_string(),
+                u.username.clone(),
+                u.email.clone(),
+                yes(u.is_active),
+                yes(u.is_staff),
+            ]
+        })
         .collect();
     output::print_table(&["ID", "USER NAME", "E-MAIL", "ACTIVE", "ADMIN"], &rows);
     if (users.len() as u64) < total {
@@ -191,13 +244,23 @@ fn show(user: &UserDetails, json: bool) {
     let mut lines = vec![
         ("id", user.id.to_string()),
         ("user name", user.username.clone()),
-        ("e-mail", format!("{}{}", user.email, if user.is_verified { " (verified)" } else { "" })),
+        (
+            "e-mail",
+            format!(
+                "{}{}",
+                user.email,
+                if user.is_verified { " (verified)" } else { "" }
+            ),
+        ),
         ("display name", user.display_name.clone()),
         ("type", user.user_type.clone()),
         ("active", yes(user.is_active)),
         ("admin", yes(user.is_staff)),
         ("second factor", yes(user.has_second_factor)),
-        ("space", format!("{} of {} bytes used", user.used_space, user.quota)),
+        (
+            "space",
+            format!("{} of {} bytes used", user.used_space, user.quota),
+        ),
         ("live sessions", user.live_sessions.to_string()),
         ("API keys", user.api_keys.to_string()),
         ("joined", rfc3339(user.date_joined)),
@@ -232,5 +295,8 @@ fn sessions(sessions: &[SessionView], json: bool) {
         ]
     };
     let rows: Vec<_> = sessions.iter().map(row).collect();
-    output::print_table(&["ID", "SURFACE", "ADDRESS", "BEGAN", "LAST USED", "ENDS", "CLIENT"], &rows);
+    output::print_table(
+        &["ID", "SURFACE", "ADDRESS", "BEGAN", "LAST USED", "ENDS", "CLIENT"],
+        &rows,
+    );
 }

@@ -9,6 +9,7 @@ mod support;
 
 mod accounts;
 mod files;
+mod guards;
 mod http;
 mod queue;
 mod storage;

@@ -1,5 +1,4 @@
-//! Work that belongs to the kernel's own tables: finished jobs, stored answers, spent
-//! limits.
+//! Work that belongs to the kernel's own tables: finished jobs and stored answers.
 
 use std::time::Duration;
 
@@ -28,7 +27,6 @@ impl Job for Housekeeping {
             jobs += ctx.queue.purge(state, now - keep, |_| {}).await?;
         }
         let answers = ctx.idempotency.purge().await?;
-        ctx.limits.sweep().await?;
         tracing::debug!(jobs, answers, "housekeeping done");
         Ok(())
     }

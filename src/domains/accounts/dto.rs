@@ -32,9 +32,27 @@ pub struct AccountOut {
 
 impl From<AccountRow> for AccountOut {
     fn from(row: AccountRow) -> Self {
-        let AccountRow { id, username, email, display_name, is_active, is_staff } = row;
-        let permission = if is_staff { AccountPermission::Admin } else { AccountPermission::User };
-        AccountOut { id, username, email, display_name, is_active, permission }
+        let AccountRow {
+            id,
+            username,
+            email,
+            display_name,
+            is_active,
+            is_staff,
+        } = row;
+        let permission = if is_staff {
+            AccountPermission::Admin
+        } else {
+            AccountPermission::User
+        };
+        AccountOut {
+            id,
+            username,
+            email,
+            display_name,
+            is_active,
+            permission,
+        }
     }
 }
 
@@ -89,7 +107,10 @@ pub struct LoginIn {
 impl Example for LoginIn {
     fn example() -> Self {
         let password = CurrentPassword::parse("correct-horse-battery").expect("not empty");
-        LoginIn { username: "testuser".to_owned(), password }
+        LoginIn {
+            username: "testuser".to_owned(),
+            password,
+        }
     }
 }
 
@@ -107,7 +128,11 @@ pub struct LoginOut {
 impl Example for LoginOut {
     fn example() -> Self {
         let TokenPairOut { access, refresh } = TokenPairOut::example();
-        LoginOut { user: AccountOut::example(), access, refresh }
+        LoginOut {
+            user: AccountOut::example(),
+            access,
+            refresh,
+        }
     }
 }
 
@@ -121,7 +146,9 @@ pub struct RefreshIn {
 
 impl Example for RefreshIn {
     fn example() -> Self {
-        RefreshIn { refresh: Some(TokenPairOut::example().refresh) }
+        RefreshIn {
+            refresh: Some(TokenPairOut::example().refresh),
+        }
     }
 }
 
@@ -135,7 +162,10 @@ pub struct TokenPairOut {
 
 impl Example for TokenPairOut {
     fn example() -> Self {
-        TokenPairOut { access: "eyJ0eXAi.eyJ0eXAi.c2ln".to_owned(), refresh: "eyJ0eXAi.eyJ0eXAj.c2ln".to_owned() }
+        TokenPairOut {
+            access: "eyJ0eXAi.eyJ0eXAi.c2ln".to_owned(),
+            refresh: "eyJ0eXAi.eyJ0eXAj.c2ln".to_owned(),
+        }
     }
 }
 
@@ -156,7 +186,9 @@ pub struct AccountStatusOut {
 
 impl Example for AccountStatusOut {
     fn example() -> Self {
-        AccountStatusOut { status: "登出成功".to_owned() }
+        AccountStatusOut {
+            status: "登出成功".to_owned(),
+        }
     }
 }
 
@@ -188,7 +220,9 @@ pub struct DisplayNameIn {
 
 impl Example for DisplayNameIn {
     fn example() -> Self {
-        DisplayNameIn { display_name: DisplayName::parse("云雀").ok() }
+        DisplayNameIn {
+            display_name: DisplayName::parse("云雀").ok(),
+        }
     }
 }
 
@@ -204,7 +238,10 @@ pub struct EmailIn {
 
 impl Example for EmailIn {
     fn example() -> Self {
-        EmailIn { email: MaybeBlankEmail::parse("new@example.com").ok(), password: None }
+        EmailIn {
+            email: MaybeBlankEmail::parse("new@example.com").ok(),
+            password: None,
+        }
     }
 }
 

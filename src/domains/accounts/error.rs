@@ -122,7 +122,11 @@ impl Coded for AccountsError {
             AccountsError::KeyLimit(_) => codes::API_KEY_LIMIT_REACHED,
             AccountsError::Db(e) => e.code(),
             AccountsError::Password(e) => e.code(),
-            AccountsError::Kernel(e) => Code { status: e.status, code: e.code, text: e.text.clone() },
+            AccountsError::Kernel(e) => Code {
+                status: e.status,
+                code: e.code,
+                text: e.text.clone(),
+            },
         }
     }
 
@@ -145,7 +149,9 @@ impl Coded for AccountsError {
                 if *field == "password" {
                     error.text = PASSWORD_INCORRECT;
                 }
-                error.faults.add_coded_text(*field, error.code, error.text.clone());
+                error
+                    .faults
+                    .add_coded_text(*field, error.code, error.text.clone());
                 error
             }
             AccountsError::Invalid(faults) => faults.clone().into_error(),
@@ -165,17 +171,31 @@ mod tests {
 
     #[test]
     fn a_taken_name_comes_first_and_both_are_listed() {
-        let body = ApiError::from(AccountsError::Taken { username: true, email: true }).body(Lang::Zh, "r");
+        let body = ApiError::from(AccountsError::Taken {
+            username: true,
+            email: true,
+        })
+        .body(Lang::Zh, "r");
         assert_eq!(body["error"], "用户名已存在");
         assert_eq!(body["code"], "username_taken");
         assert_eq!(body["errors"]["email"][0], "邮箱已存在");
-        let body = ApiError::from(AccountsError::Taken { username: false, email: true }).body(Lang::En, "r");
-        assert_eq!((body["error"].as_str(), body["code"].as_str()), (Some("E-mail is taken."), Some("email_taken")));
+        let body = ApiError::from(AccountsError::Taken {
+            username: false,
+            email: true,
+        })
+        .body(Lang::En, "r");
+        assert_eq!(
+            (body["error"].as_str(), body["code"].as_str()),
+            (Some("E-mail is taken."), Some("email_taken"))
+        );
     }
 
     #[test]
     fn a_failed_login_has_the_seeds_body() {
         let body = ApiError::from(AccountsError::InvalidCredentials).body(Lang::Zh, "r");
-        assert_eq!(body, serde_json::json!({"detail": "用户名或密码错误", "error": "用户名或密码错误", "code": "invalid_credentials"}));
+        assert_eq!(
+            body,
+            serde_json::json!({"detail": "用户名或密码错误", "error": "用户名或密码错误", "code": "invalid_credentials"})
+        );
     }
 }

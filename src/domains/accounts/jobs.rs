@@ -17,7 +17,10 @@ pub struct PurgeUser {
 
 impl PurgeUser {
     pub fn plan() -> Plan {
-        Plan { max_attempts: 10, ..Plan::default() }
+        Plan {
+            max_attempts: 10,
+            ..Plan::default()
+        }
     }
 
     /// One live purge for each account.
@@ -46,7 +49,11 @@ pub struct AccountsSweep {}
 
 impl AccountsSweep {
     pub fn plan() -> Plan {
-        Plan { max_attempts: 3, timeout: Duration::from_secs(600), ..Plan::default() }
+        Plan {
+            max_attempts: 3,
+            timeout: Duration::from_secs(600),
+            ..Plan::default()
+        }
     }
 }
 

@@ -24,9 +24,9 @@ mod jobs;
 mod policy;
 mod repo;
 mod service;
-mod settings;
 #[cfg(test)]
-mod tests;
+mod service_tests;
+mod settings;
 pub mod values;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -38,7 +38,8 @@ use yunque_kernel::{Ctx, DbError, Tx};
 
 pub use error::{AccountsError, codes};
 pub use jobs::{AccountsSweep, PurgeUser};
-pub use repo::users::{AccountRow, StorageInfo};
+pub use repo::space::StorageInfo;
+pub use repo::users::AccountRow;
 pub use service::api_keys::{ApiKeyView, CreatedApiKey};
 pub use service::briefs::Brief;
 pub use service::client::Client;
@@ -90,8 +91,16 @@ impl Accounts {
             settings,
             ctx,
         }));
-        accounts.0.ctx.queue.register::<PurgeUser>(accounts.clone(), PurgeUser::plan());
-        accounts.0.ctx.queue.register::<AccountsSweep>(accounts.clone(), AccountsSweep::plan());
+        accounts
+            .0
+            .ctx
+            .queue
+            .register::<PurgeUser>(accounts.clone(), PurgeUser::plan());
+        accounts
+            .0
+            .ctx
+            .queue
+            .register::<AccountsSweep>(accounts.clone(), AccountsSweep::plan());
         accounts
     }
 
@@ -107,7 +116,11 @@ impl Accounts {
 
     /// Adds what must happen when an account's personal data is removed.
     pub fn on_purge(&self, hook: Arc<dyn PurgeHook>) {
-        self.0.purge_hooks.write().unwrap_or_else(PoisonError::into_inner).push(hook);
+        self.0
+            .purge_hooks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(hook);
     }
 
     /// For operations that honour `Idempotency-Key`.
@@ -116,7 +129,11 @@ impl Accounts {
     }
 
     fn purge_hooks(&self) -> Vec<Arc<dyn PurgeHook>> {
-        self.0.purge_hooks.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .purge_hooks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn now(&self) -> chrono::DateTime<chrono::Utc> {

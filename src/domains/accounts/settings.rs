@@ -6,28 +6,51 @@ use yunque_kernel::config::{List, Reader, Seconds, Setting};
 
 use crate::values::name_key;
 
-const CLOUD_ACCESS: Setting =
-    Setting::new("JWT_CLOUD_ACCESS_TTL", "3600", "Life of access tokens from /user/login/");
-const CLOUD_REFRESH: Setting =
-    Setting::new("JWT_CLOUD_REFRESH_TTL", "604800", "Life of refresh tokens from /user/login/");
-const API_ACCESS: Setting = Setting::new("JWT_API_ACCESS_TTL", "604800", "Life of access tokens from /api/token/");
+const CLOUD_ACCESS: Setting = Setting::new(
+    "JWT_CLOUD_ACCESS_TTL",
+    "3600",
+    "Life of access tokens from /user/login/",
+);
+const CLOUD_REFRESH: Setting = Setting::new(
+    "JWT_CLOUD_REFRESH_TTL",
+    "604800",
+    "Life of refresh tokens from /user/login/",
+);
+const API_ACCESS: Setting = Setting::new(
+    "JWT_API_ACCESS_TTL",
+    "604800",
+    "Life of access tokens from /api/token/",
+);
 const API_REFRESH: Setting = Setting::new(
     "JWT_API_REFRESH_TTL",
     "2592000",
     "Life of refresh tokens from /api/token/; must exceed the access tokens'",
 );
-const ROTATE: Setting = Setting::new("JWT_ROTATE_REFRESH", "true", "Replace the refresh token at each use");
+const ROTATE: Setting = Setting::new(
+    "JWT_ROTATE_REFRESH",
+    "true",
+    "Replace the refresh token at each use",
+);
 const GRACE: Setting = Setting::new(
     "JWT_REUSE_GRACE",
     "0",
     "Time after a rotation in which the replaced refresh token is refused without ending the session",
 );
-const POLICY: Setting =
-    Setting::new("PASSWORD_POLICY", "basic", "basic: 8 to 128 characters; strict: also neither common, numeric nor close to the name");
-const REGISTRATION_OPEN: Setting =
-    Setting::new("AUTH_REGISTRATION_OPEN", "true", "Whether anyone may register an account");
-const REQUIRE_VERIFIED: Setting =
-    Setting::new("AUTH_REQUIRE_VERIFIED_EMAIL", "false", "Refuse logins until the e-mail address is verified");
+const POLICY: Setting = Setting::new(
+    "PASSWORD_POLICY",
+    "basic",
+    "basic: 8 to 128 characters; strict: also neither common, numeric nor close to the name",
+);
+const REGISTRATION_OPEN: Setting = Setting::new(
+    "AUTH_REGISTRATION_OPEN",
+    "true",
+    "Whether anyone may register an account",
+);
+const REQUIRE_VERIFIED: Setting = Setting::new(
+    "AUTH_REQUIRE_VERIFIED_EMAIL",
+    "false",
+    "Refuse logins until the e-mail address is verified",
+);
 const MAX_FAILURES: Setting = Setting::new(
     "AUTH_LOGIN_MAX_FAILURES",
     "",
@@ -43,11 +66,17 @@ const RESERVED: Setting = Setting::new(
     "me,search,admin,root,system,api,null,undefined",
     "User names that nobody can register",
 );
-const PURGE_AFTER_DAYS: Setting =
-    Setting::new("USERS_PURGE_AFTER_DAYS", "30", "Days between a deactivation and the removal of personal data");
+const PURGE_AFTER_DAYS: Setting = Setting::new(
+    "USERS_PURGE_AFTER_DAYS",
+    "30",
+    "Days between a deactivation and the removal of personal data",
+);
 const LOGIN_LOG_DAYS: Setting = Setting::new("USERS_LOGIN_LOG_DAYS", "180", "Days that login logs are kept");
-const LAST_ACTIVE_INTERVAL: Setting =
-    Setting::new("USERS_LAST_ACTIVE_INTERVAL", "60s", "How exactly the time of last activity is kept");
+const LAST_ACTIVE_INTERVAL: Setting = Setting::new(
+    "USERS_LAST_ACTIVE_INTERVAL",
+    "60s",
+    "How exactly the time of last activity is kept",
+);
 const MAX_API_KEYS: Setting = Setting::new("AUTH_MAX_API_KEYS", "20", "API keys that one user may have");
 
 /// How demanding new passwords are checked.
@@ -109,8 +138,14 @@ impl AccountsSettings {
             password_policy: r.get(&POLICY),
             registration_open: r.get(&REGISTRATION_OPEN),
             require_verified_email: r.get(&REQUIRE_VERIFIED),
-            login_threshold: Threshold { failures: login_failures, window: minutes(5) },
-            ip_threshold: Threshold { failures: ip_failures, window: minutes(15) },
+            login_threshold: Threshold {
+                failures: login_failures,
+                window: minutes(5),
+            },
+            ip_threshold: Threshold {
+                failures: ip_failures,
+                window: minutes(15),
+            },
             reserved_names: reserved.0.iter().map(|name| name_key(name)).collect(),
             purge_after: days(r.get::<u32>(&PURGE_AFTER_DAYS)),
             keep_login_logs: days(r.get::<u32>(&LOGIN_LOG_DAYS)),
@@ -121,12 +156,23 @@ impl AccountsSettings {
 }
 
 fn lives(r: &mut Reader<'_>, access: &Setting, refresh: &Setting) -> TokenLives {
-    let lives = TokenLives { access: r.get::<Seconds>(access).0, refresh: r.get::<Seconds>(refresh).0 };
+    let lives = TokenLives {
+        access: r.get::<Seconds>(access).0,
+        refresh: r.get::<Seconds>(refresh).0,
+    };
     if lives.access < Duration::from_secs(1) {
-        r.fault(access, "is shorter than a second", format!("Example: {}.", access.default));
+        r.fault(
+            access,
+            "is shorter than a second",
+            format!("Example: {}.", access.default),
+        );
     }
     if lives.refresh <= lives.access {
-        r.fault(refresh, format!("must be longer than {}", access.name), format!("Example: {}.", refresh.default));
+        r.fault(
+            refresh,
+            format!("must be longer than {}", access.name),
+            format!("Example: {}.", refresh.default),
+        );
     }
     lives
 }
@@ -160,8 +206,14 @@ mod tests {
     fn defaults_are_the_contracts_and_cross_rules_are_checked() {
         let env = Env::fixed::<&str, &str>([]);
         let s = AccountsSettings::read(&mut Reader::new(&env));
-        assert_eq!((s.cloud_tokens.access.as_secs(), s.cloud_tokens.refresh.as_secs()), (3600, 604_800));
-        assert_eq!((s.api_tokens.access.as_secs(), s.api_tokens.refresh.as_secs()), (604_800, 2_592_000));
+        assert_eq!(
+            (s.cloud_tokens.access.as_secs(), s.cloud_tokens.refresh.as_secs()),
+            (3600, 604_800)
+        );
+        assert_eq!(
+            (s.api_tokens.access.as_secs(), s.api_tokens.refresh.as_secs()),
+            (604_800, 2_592_000)
+        );
         assert_eq!((s.login_threshold.failures, s.ip_threshold.failures), (10, 100));
         assert!(s.reserved_names.contains(&"admin".to_owned()));
 
@@ -169,6 +221,9 @@ mod tests {
         let mut r = Reader::new(&env);
         let settings = AccountsSettings::read(&mut r);
         let faults = r.finish(settings).expect_err("two faults").0;
-        assert_eq!(faults.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["JWT_API_REFRESH_TTL", "AUTH_LOGIN_MAX_FAILURES"]);
+        assert_eq!(
+            faults.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(),
+            ["JWT_API_REFRESH_TTL", "AUTH_LOGIN_MAX_FAILURES"]
+        );
     }
 }

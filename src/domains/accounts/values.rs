@@ -65,7 +65,10 @@ impl Username {
         if key.starts_with(DELETED_PREFIX) {
             return Err(USERNAME_INVALID);
         }
-        Ok(Username { text: text.to_owned(), key })
+        Ok(Username {
+            text: text.to_owned(),
+            key,
+        })
     }
 
     pub fn as_str(&self) -> &str {
@@ -77,7 +80,7 @@ impl Username {
     }
 
     pub fn is_reserved(&self, reserved: &[String]) -> bool {
-        reserved.iter().any(|name| *name == self.key)
+        reserved.contains(&self.key)
     }
 
     /// The fault of a name that is kept back.
@@ -108,7 +111,10 @@ impl Email {
         if !is_email(text) || key.ends_with(DELETED_DOMAIN) {
             return Err(messages::BAD_EMAIL);
         }
-        Ok(Email { text: text.to_owned(), key })
+        Ok(Email {
+            text: text.to_owned(),
+            key,
+        })
     }
 
     pub fn as_str(&self) -> &str {
@@ -128,7 +134,11 @@ impl MaybeBlankEmail {
     /// # Errors
     /// What a client may be told.
     pub fn parse(text: &str) -> Result<Self, Text> {
-        if text.trim().is_empty() { Ok(MaybeBlankEmail(None)) } else { Email::parse(text).map(|e| MaybeBlankEmail(Some(e))) }
+        if text.trim().is_empty() {
+            Ok(MaybeBlankEmail(None))
+        } else {
+            Email::parse(text).map(|e| MaybeBlankEmail(Some(e)))
+        }
     }
 
     pub fn into_email(self) -> Option<Email> {
@@ -157,7 +167,11 @@ impl DisplayName {
 
     /// The name, or `username` where none was chosen.
     pub fn or_username(self, username: &str) -> String {
-        if self.0.is_empty() { username.to_owned() } else { self.0 }
+        if self.0.is_empty() {
+            username.to_owned()
+        } else {
+            self.0
+        }
     }
 }
 
@@ -249,7 +263,9 @@ macro_rules! text_type {
                 Some(self)
             }
 
-            fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self::RawElementValueType> + 'a> {
+            fn raw_element_iter<'a>(
+                &'a self,
+            ) -> Box<dyn Iterator<Item = &'a Self::RawElementValueType> + 'a> {
                 Box::new(self.as_raw_value().into_iter())
             }
         }
@@ -257,7 +273,9 @@ macro_rules! text_type {
         impl ParseFromJSON for $name {
             fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
                 match value {
-                    Some(Value::String(text)) => $name::parse(&text).map_err(|fault| ParseError::custom(fault.en)),
+                    Some(Value::String(text)) => {
+                        $name::parse(&text).map_err(|fault| ParseError::custom(fault.en))
+                    }
                     other => Err(ParseError::expected_type(other.unwrap_or_default())),
                 }
             }
@@ -269,8 +287,7 @@ text_type!(Username, Some("username"), Some(1), MAX_USERNAME);
 text_type!(Email, Some("email"), Some(1), MAX_EMAIL);
 text_type!(MaybeBlankEmail, Some("email-or-blank"), None, MAX_EMAIL);
 text_type!(DisplayName, None, None, MAX_DISPLAY_NAME);
-// The lower bound is the format's, whose message counts a password in its own words.
-text_type!(Password, Some("new-password"), Some(1), MAX_PASSWORD);
+text_type!(Password, Some("new-password"), Some(MIN_PASSWORD), MAX_PASSWORD);
 text_type!(CurrentPassword, Some("password"), Some(1), MAX_PASSWORD);
 
 /// Only examples of the API document are written.
@@ -318,7 +335,23 @@ mod tests {
         let long = "x".repeat(151);
         // Grows beyond the limit when it is normalised.
         let growing = "ﷺ".repeat(20);
-        for bad in ["", "  ", "a b", "a@b", "a/b", "a\0b", "a\u{202e}b", "<b>", "emoji😀", "＠x", "℀", "deleted_7", "DELETED_x", &long, &growing] {
+        for bad in [
+            "",
+            "  ",
+            "a b",
+            "a@b",
+            "a/b",
+            "a\0b",
+            "a\u{202e}b",
+            "<b>",
+            "emoji😀",
+            "＠x",
+            "℀",
+            "deleted_7",
+            "DELETED_x",
+            &long,
+            &growing,
+        ] {
             assert!(Username::parse(bad).is_err(), "{bad:?}");
         }
         assert!(Username::parse(&"文".repeat(150)).is_ok());
@@ -334,7 +367,10 @@ mod tests {
     #[test]
     fn addresses_keep_their_form_and_compare_in_lower_case() {
         let email = Email::parse(" Bob@Example.COM ").expect("valid");
-        assert_eq!((email.as_str(), email.key()), ("Bob@Example.COM", "bob@example.com"));
+        assert_eq!(
+            (email.as_str(), email.key()),
+            ("Bob@Example.COM", "bob@example.com")
+        );
         for bad in ["", "bob", "a@b@c.d", "deleted_1@invalid", "a@b.c\r\nBcc: x@y.z"] {
             assert!(Email::parse(bad).is_err(), "{bad:?}");
         }
@@ -344,7 +380,10 @@ mod tests {
     fn passwords_count_characters_and_are_not_trimmed() {
         assert!(Password::parse("1234567").is_err());
         assert!(Password::parse("12345678").is_ok());
-        assert_eq!(Password::parse(" 12345678 ").expect("valid").expose(), " 12345678 ");
+        assert_eq!(
+            Password::parse(" 12345678 ").expect("valid").expose(),
+            " 12345678 "
+        );
         assert!(Password::parse(&"密".repeat(8)).is_ok());
         assert!(Password::parse(&"密".repeat(128)).is_ok());
         assert!(Password::parse(&"密".repeat(129)).is_err());
@@ -355,7 +394,10 @@ mod tests {
     #[test]
     fn an_empty_display_name_means_the_username() {
         assert_eq!(DisplayName::parse("  ").expect("valid").or_username("bob"), "bob");
-        assert_eq!(DisplayName::parse(" Bob B. ").expect("valid").or_username("bob"), "Bob B.");
+        assert_eq!(
+            DisplayName::parse(" Bob B. ").expect("valid").or_username("bob"),
+            "Bob B."
+        );
         assert!(DisplayName::parse(&"x".repeat(151)).is_err());
     }
 }

@@ -27,9 +27,16 @@ pub struct NewApiKey {
 
 impl NewApiKey {
     pub fn generate() -> Self {
-        let random = rand::rng().sample_iter(Alphanumeric).take(RANDOM_CHARS).map(char::from);
+        let random = rand::rng()
+            .sample_iter(Alphanumeric)
+            .take(RANDOM_CHARS)
+            .map(char::from);
         let text: String = PREFIX.chars().chain(random).collect();
-        NewApiKey { hash: sha256_hex(&text), shown_prefix: text[..SHOWN_CHARS].to_owned(), text: text.into() }
+        NewApiKey {
+            hash: sha256_hex(&text),
+            shown_prefix: text[..SHOWN_CHARS].to_owned(),
+            text: text.into(),
+        }
     }
 }
 
@@ -61,7 +68,16 @@ pub fn sha256_hex(text: &str) -> String {
 pub struct Scopes(Vec<String>);
 
 /// The modules that scopes may name.
-pub const MODULES: &[&str] = &["users", "core", "ai", "metaverse", "social", "cloud", "agents", "chat"];
+pub const MODULES: &[&str] = &[
+    "users",
+    "core",
+    "ai",
+    "metaverse",
+    "social",
+    "cloud",
+    "agents",
+    "chat",
+];
 
 impl Scopes {
     /// Everything but staff rights.
@@ -74,7 +90,9 @@ impl Scopes {
     pub fn parse<S: AsRef<str>>(list: &[S]) -> Result<Self, String> {
         let mut scopes = Vec::with_capacity(list.len());
         for scope in list.iter().map(|s| s.as_ref().trim()) {
-            let module = scope.strip_suffix(":read").or_else(|| scope.strip_suffix(":write"));
+            let module = scope
+                .strip_suffix(":read")
+                .or_else(|| scope.strip_suffix(":write"));
             let known = matches!(scope, "*" | "staff") || module.is_some_and(|m| MODULES.contains(&m));
             if !known {
                 return Err(scope.to_owned());
@@ -83,7 +101,11 @@ impl Scopes {
                 scopes.push(scope.to_owned());
             }
         }
-        if scopes.is_empty() { Err(String::new()) } else { Ok(Scopes(scopes)) }
+        if scopes.is_empty() {
+            Err(String::new())
+        } else {
+            Ok(Scopes(scopes))
+        }
     }
 
     /// From the stored JSON list. What cannot be read grants nothing.
@@ -106,8 +128,12 @@ impl Scopes {
 
     /// May a request of this module be made? `write` implies `read`.
     pub fn allow(&self, module: Option<&str>, write: bool) -> bool {
-        let Some(module) = module else { return self.has("*") };
-        self.has("*") || self.has(&format!("{module}:write")) || (!write && self.has(&format!("{module}:read")))
+        let Some(module) = module else {
+            return self.has("*");
+        };
+        self.has("*")
+            || self.has(&format!("{module}:write"))
+            || (!write && self.has(&format!("{module}:read")))
     }
 
     fn has(&self, scope: &str) -> bool {
@@ -129,7 +155,15 @@ mod tests {
         assert_eq!(hash_of(text).as_deref(), Some(key.hash.as_str()));
         assert_eq!(key.shown_prefix, text[..8]);
         assert!(!format!("{key:?}").contains(&text[8..]));
-        for bad in ["", "ak_", "ak_short", &text[..50], &format!("{text}x"), &text.replace("ak_", "AK_"), &format!("ak_{}", "é".repeat(24))] {
+        for bad in [
+            "",
+            "ak_",
+            "ak_short",
+            &text[..50],
+            &format!("{text}x"),
+            &text.replace("ak_", "AK_"),
+            &format!("ak_{}", "é".repeat(24)),
+        ] {
             assert_eq!(hash_of(bad), None, "{bad}");
         }
     }

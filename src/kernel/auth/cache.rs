@@ -87,7 +87,10 @@ impl AuthCache {
 
     /// Take one before asking the database.
     pub fn ticket(&self) -> Ticket {
-        Ticket { evictions: self.0.evictions.load(Ordering::SeqCst), epoch: self.0.bus.epoch() }
+        Ticket {
+            evictions: self.0.evictions.load(Ordering::SeqCst),
+            epoch: self.0.bus.epoch(),
+        }
     }
 
     /// Remembers what the database said, unless a revocation came in between.
@@ -103,7 +106,15 @@ impl AuthCache {
         if !self.0.bus.is_up() || !valid() {
             return;
         }
-        self.0.entries.insert(key.clone(), Entry { caller, token_version, epoch: ticket.epoch, expires_at });
+        self.0.entries.insert(
+            key.clone(),
+            Entry {
+                caller,
+                token_version,
+                epoch: ticket.epoch,
+                expires_at,
+            },
+        );
         // An eviction between the test and the insert may have found nothing to evict.
         if !valid() {
             self.0.entries.invalidate(&key);
@@ -113,7 +124,9 @@ impl AuthCache {
     fn evict(&self, change: AuthChange) {
         self.0.evictions.fetch_add(1, Ordering::SeqCst);
         match change {
-            AuthChange::Session { session, .. } => self.0.entries.invalidate(&CredentialKey::Session(session)),
+            AuthChange::Session { session, .. } => {
+                self.0.entries.invalidate(&CredentialKey::Session(session))
+            }
             AuthChange::User { user } => self.evict_user(user),
             AuthChange::Profile { .. } => {}
         }
@@ -121,7 +134,10 @@ impl AuthCache {
 
     fn evict_user(&self, user: UserId) {
         // Visible at once: a get that matches the closure answers nothing from now on.
-        let evicted = self.0.entries.invalidate_entries_if(move |_, entry| entry.caller.user_id == user);
+        let evicted = self
+            .0
+            .entries
+            .invalidate_entries_if(move |_, entry| entry.caller.user_id == user);
         if evicted.is_err() {
             self.0.entries.invalidate_all();
         }
@@ -159,7 +175,10 @@ mod tests {
         }
         assert!(cache.find(&key(10), Some(3), 0).is_some());
         assert!(cache.find(&key(10), Some(2), 0).is_none());
-        bus.deliver(AuthChange::Session { user: UserId(1), session: SessionId(10) });
+        bus.deliver(AuthChange::Session {
+            user: UserId(1),
+            session: SessionId(10),
+        });
         assert!(cache.find(&key(10), Some(3), 0).is_none());
         assert!(cache.find(&key(11), Some(3), 0).is_some());
         bus.deliver(AuthChange::User { user: UserId(1) });

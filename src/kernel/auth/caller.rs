@@ -93,7 +93,11 @@ impl Caller {
     /// # Errors
     /// 403 unless the caller has admin rights.
     pub fn require_staff(&self) -> Result<(), ApiError> {
-        if self.is_staff { Ok(()) } else { Err(common::PERMISSION_DENIED.into()) }
+        if self.is_staff {
+            Ok(())
+        } else {
+            Err(common::PERMISSION_DENIED.into())
+        }
     }
 
     /// The session of a JWT.
@@ -137,17 +141,23 @@ pub struct ScopeTable(Arc<[(String, &'static str)]>);
 impl ScopeTable {
     /// Prefixes are whole path segments: `/file` covers `/file` and `/file/1`, not `/files`.
     pub fn new(prefixes: &[(&str, &'static str)]) -> Self {
-        let mut table: Vec<_> =
-            prefixes.iter().map(|(p, module)| (p.trim_end_matches('/').to_owned(), *module)).collect();
+        let mut table: Vec<_> = prefixes
+            .iter()
+            .map(|(p, module)| (p.trim_end_matches('/').to_owned(), *module))
+            .collect();
         table.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         ScopeTable(table.into())
     }
 
     pub fn module_of(&self, path: &str) -> Option<&'static str> {
         let covers = |prefix: &str| {
-            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            path.strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.0.iter().find(|(prefix, _)| covers(prefix)).map(|(_, module)| *module)
+        self.0
+            .iter()
+            .find(|(prefix, _)| covers(prefix))
+            .map(|(_, module)| *module)
     }
 }
 
@@ -168,7 +178,10 @@ fn presented(headers: &HeaderMap) -> Result<Presented<'_>, ApiError> {
             (Some(_), Some(_)) => Err(common::TOKEN_INVALID.into()),
         }
     };
-    let mut found = Presented { jwt: None, key: single(&API_KEY_HEADER)? };
+    let mut found = Presented {
+        jwt: None,
+        key: single(&API_KEY_HEADER)?,
+    };
     if let Some(value) = single(&AUTHORIZATION)? {
         let (scheme, token) = value.trim().split_once(' ').unwrap_or((value, ""));
         let token = token.trim();
@@ -182,7 +195,11 @@ fn presented(headers: &HeaderMap) -> Result<Presented<'_>, ApiError> {
             (true, Some(_)) => return Err(common::TOKEN_INVALID.into()),
         }
     }
-    if found == Presented::default() { Err(common::NOT_AUTHENTICATED.into()) } else { Ok(found) }
+    if found == Presented::default() {
+        Err(common::NOT_AUTHENTICATED.into())
+    } else {
+        Ok(found)
+    }
 }
 
 async fn authenticate(request: &Request) -> Result<Caller, ApiError> {
@@ -192,7 +209,10 @@ async fn authenticate(request: &Request) -> Result<Caller, ApiError> {
         .ok_or_else(|| ApiError::internal("no Authenticate is in the request's data"))?;
     let info = request.data::<RequestInfo>();
     let caller = match found {
-        Presented { jwt: Some(token), key } => {
+        Presented {
+            jwt: Some(token),
+            key,
+        } => {
             let caller = authenticator.jwt(token).await?;
             if let Some(key) = key {
                 let by_key = authenticator.api_key(key, ip_of(info)).await?;
@@ -218,9 +238,15 @@ fn ip_of(info: Option<&RequestInfo>) -> IpAddr {
 fn check_scope(caller: &Caller, request: &Request) -> Result<(), ApiError> {
     let Some(key) = &caller.key else { return Ok(()) };
     let path = request.original_uri().path();
-    let module = request.data::<ScopeTable>().and_then(|table| table.module_of(path));
+    let module = request
+        .data::<ScopeTable>()
+        .and_then(|table| table.module_of(path));
     let write = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if key.scopes.allow(module, write) { Ok(()) } else { Err(common::INSUFFICIENT_SCOPE.into()) }
+    if key.scopes.allow(module, write) {
+        Ok(())
+    } else {
+        Err(common::INSUFFICIENT_SCOPE.into())
+    }
 }
 
 fn register_bearer(registry: &mut Registry) {
@@ -313,14 +339,19 @@ mod tests {
     fn headers(list: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in list {
-            map.append(HeaderName::try_from(*name).expect("name"), value.parse().expect("value"));
+            map.append(
+                HeaderName::try_from(*name).expect("name"),
+                value.parse().expect("value"),
+            );
         }
         map
     }
 
     fn read(list: &[(&str, &str)]) -> Result<(Option<String>, Option<String>), &'static str> {
         let headers = headers(list);
-        presented(&headers).map(|p| (p.jwt.map(str::to_owned), p.key.map(str::to_owned))).map_err(|e| e.code)
+        presented(&headers)
+            .map(|p| (p.jwt.map(str::to_owned), p.key.map(str::to_owned)))
+            .map_err(|e| e.code)
     }
 
     #[test]
@@ -328,21 +359,41 @@ mod tests {
         let (auth, key) = ("authorization", "x-api-key");
         assert_eq!(read(&[]), Err("not_authenticated"));
         assert_eq!(read(&[(auth, "Bearer a.b.c")]), Ok((Some("a.b.c".into()), None)));
-        assert_eq!(read(&[(auth, "bEARER   a.b.c ")]), Ok((Some("a.b.c".into()), None)));
+        assert_eq!(
+            read(&[(auth, "bEARER   a.b.c ")]),
+            Ok((Some("a.b.c".into()), None))
+        );
         assert_eq!(read(&[(auth, "Bearer ak_1")]), Ok((None, Some("ak_1".into()))));
-        assert_eq!(read(&[(auth, "Bearer ak_1"), (key, "ak_1")]), Ok((None, Some("ak_1".into()))));
-        assert_eq!(read(&[(auth, "Bearer a.b.c"), (key, "ak_1")]), Ok((Some("a.b.c".into()), Some("ak_1".into()))));
+        assert_eq!(
+            read(&[(auth, "Bearer ak_1"), (key, "ak_1")]),
+            Ok((None, Some("ak_1".into())))
+        );
+        assert_eq!(
+            read(&[(auth, "Bearer a.b.c"), (key, "ak_1")]),
+            Ok((Some("a.b.c".into()), Some("ak_1".into())))
+        );
         for bad in ["", "Bearer", "Bearer ", "Basic dTpw", "a.b.c", "Token a.b.c"] {
             assert_eq!(read(&[(auth, bad)]), Err("token_invalid"), "{bad:?}");
         }
-        assert_eq!(read(&[(auth, "Bearer a"), (auth, "Bearer b")]), Err("token_invalid"));
+        assert_eq!(
+            read(&[(auth, "Bearer a"), (auth, "Bearer b")]),
+            Err("token_invalid")
+        );
         assert_eq!(read(&[(key, "ak_1"), (key, "ak_1")]), Err("token_invalid"));
-        assert_eq!(read(&[(auth, "Bearer ak_1"), (key, "ak_2")]), Err("token_invalid"));
+        assert_eq!(
+            read(&[(auth, "Bearer ak_1"), (key, "ak_2")]),
+            Err("token_invalid")
+        );
     }
 
     #[test]
     fn the_longest_whole_prefix_names_the_module() {
-        let table = ScopeTable::new(&[("/api/v1/users", "users"), ("/api/chat", "chat"), ("/api/chat/sessions", "agents"), ("/file/", "cloud")]);
+        let table = ScopeTable::new(&[
+            ("/api/v1/users", "users"),
+            ("/api/chat", "chat"),
+            ("/api/chat/sessions", "agents"),
+            ("/file/", "cloud"),
+        ]);
         assert_eq!(table.module_of("/file/1/"), Some("cloud"));
         assert_eq!(table.module_of("/file"), Some("cloud"));
         assert_eq!(table.module_of("/files/1"), None);

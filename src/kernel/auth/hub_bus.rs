@@ -76,4 +76,3 @@ impl RevocationBus for HubBus {
         self.local.deliver(change);
     }
 }
-

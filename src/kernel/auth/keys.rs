@@ -85,7 +85,9 @@ impl Keys {
     pub fn ephemeral() -> Self {
         let mut bytes = [0_u8; 32];
         rand::rng().fill_bytes(&mut bytes);
-        Keys { masters: Arc::new([Hkdf::<Sha256>::new(None, &bytes)]) }
+        Keys {
+            masters: Arc::new([Hkdf::<Sha256>::new(None, &bytes)]),
+        }
     }
 
     /// The key that signs and encrypts from now on.
@@ -95,7 +97,10 @@ impl Keys {
 
     /// Every key that may verify and decrypt, the current one first.
     pub fn all(&self, purpose: KeyUse) -> Vec<DerivedKey> {
-        self.masters.iter().map(|master| derive(master, purpose)).collect()
+        self.masters
+            .iter()
+            .map(|master| derive(master, purpose))
+            .collect()
     }
 
     /// HMAC-SHA-256 under the current key of `purpose`.
@@ -119,7 +124,13 @@ impl Keys {
         let mut nonce = [0_u8; 12];
         rand::rng().fill_bytes(&mut nonce);
         let sealed = cipher(&key)
-            .encrypt(&Nonce::from(nonce), Payload { msg: plain, aad: context })
+            .encrypt(
+                &Nonce::from(nonce),
+                Payload {
+                    msg: plain,
+                    aad: context,
+                },
+            )
             .expect("AES-GCM only fails beyond 64 GiB");
         [key_id_bytes(&key).as_slice(), &nonce, &sealed].concat()
     }
@@ -132,16 +143,27 @@ impl Keys {
         let (id, rest) = sealed.split_first_chunk::<4>().ok_or(Undecipherable)?;
         let (nonce, body) = rest.split_first_chunk::<12>().ok_or(Undecipherable)?;
         let keys = self.all(KeyUse::Encryption);
-        let key = keys.iter().find(|key| key_id_bytes(key) == *id).ok_or(Undecipherable)?;
+        let key = keys
+            .iter()
+            .find(|key| key_id_bytes(key) == *id)
+            .ok_or(Undecipherable)?;
         cipher(key)
-            .decrypt(&Nonce::from(*nonce), Payload { msg: body, aad: context })
+            .decrypt(
+                &Nonce::from(*nonce),
+                Payload {
+                    msg: body,
+                    aad: context,
+                },
+            )
             .map_err(|_| Undecipherable)
     }
 }
 
 fn derive(master: &Hkdf<Sha256>, purpose: KeyUse) -> DerivedKey {
     let expand = |label: &str, out: &mut [u8]| {
-        master.expand(label.as_bytes(), out).expect("32 bytes are far below HKDF's limit");
+        master
+            .expand(label.as_bytes(), out)
+            .expect("32 bytes are far below HKDF's limit");
     };
     let mut bytes = [0_u8; 32];
     expand(purpose.label(), &mut bytes);
@@ -167,10 +189,12 @@ fn key_id_bytes(key: &DerivedKey) -> [u8; 4] {
 /// Lowercase hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        write!(out, "{byte:02x}").expect("writing to a String cannot fail");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            write!(out, "{byte:02x}").expect("writing to a String cannot fail");
+            out
+        })
 }
 
 #[cfg(test)]
@@ -189,13 +213,21 @@ mod tests {
         assert_eq!(jwt.id.len(), 8);
         assert_ne!(jwt.bytes, k.current(KeyUse::Presign).bytes);
         assert_ne!(jwt.id, k.current(KeyUse::Presign).id);
-        assert_eq!(jwt.bytes, keys("a secret of more than thirty-two bytes", &["other"]).current(KeyUse::Jwt).bytes);
+        assert_eq!(
+            jwt.bytes,
+            keys("a secret of more than thirty-two bytes", &["other"])
+                .current(KeyUse::Jwt)
+                .bytes
+        );
     }
 
     #[test]
     fn a_former_key_still_verifies_and_decrypts_but_no_longer_signs() {
         let old = keys("the first secret, quite long enough", &[]);
-        let new = keys("the second secret, also long enough", &["the first secret, quite long enough"]);
+        let new = keys(
+            "the second secret, also long enough",
+            &["the first secret, quite long enough"],
+        );
         let tag = old.mac(KeyUse::Presign, b"m");
         assert!(new.verify_mac(KeyUse::Presign, b"m", &tag));
         assert!(!new.verify_mac(KeyUse::Jwt, b"m", &tag));
@@ -206,7 +238,10 @@ mod tests {
         let sealed = old.seal(b"row 1", b"plain");
         assert_eq!(new.open(b"row 1", &sealed), Ok(b"plain".to_vec()));
         assert_eq!(new.open(b"row 2", &sealed), Err(Undecipherable));
-        assert_eq!(old.open(b"row 1", &new.seal(b"row 1", b"plain")), Err(Undecipherable));
+        assert_eq!(
+            old.open(b"row 1", &new.seal(b"row 1", b"plain")),
+            Err(Undecipherable)
+        );
         let mut changed = sealed.clone();
         *changed.last_mut().expect("not empty") ^= 1;
         assert_eq!(new.open(b"row 1", &changed), Err(Undecipherable));

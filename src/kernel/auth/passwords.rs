@@ -93,7 +93,13 @@ impl Passwords {
         self.in_turn(move |inner| {
             let mut salt = [0_u8; SALT_BYTES];
             rand::rng().fill_bytes(&mut salt);
-            let out = inner.digest(password.expose_secret(), &salt, &inner.params, Algorithm::Argon2id, Version::V0x13)?;
+            let out = inner.digest(
+                password.expose_secret(),
+                &salt,
+                &inner.params,
+                Algorithm::Argon2id,
+                Version::V0x13,
+            )?;
             Some(phc(&inner.params, &salt, &out))
         })
         .await?
@@ -104,16 +110,28 @@ impl Passwords {
     ///
     /// # Errors
     /// `Busy` after waiting too long for a turn.
-    pub async fn verify(&self, password: &SecretString, stored: Option<String>) -> Result<Verdict, PasswordFailure> {
+    pub async fn verify(
+        &self,
+        password: &SecretString,
+        stored: Option<String>,
+    ) -> Result<Verdict, PasswordFailure> {
         if password.expose_secret().len() > MAX_PASSWORD_BYTES {
             return Ok(Verdict::Wrong);
         }
         let password = password.clone();
         self.in_turn(move |inner| {
             let password = password.expose_secret();
-            let verdict = stored.as_deref().and_then(|stored| inner.compare(password, stored));
+            let verdict = stored
+                .as_deref()
+                .and_then(|stored| inner.compare(password, stored));
             verdict.or_else(|| {
-                inner.digest(password, &DUMMY_SALT, &inner.params, Algorithm::Argon2id, Version::V0x13)?;
+                inner.digest(
+                    password,
+                    &DUMMY_SALT,
+                    &inner.params,
+                    Algorithm::Argon2id,
+                    Version::V0x13,
+                )?;
                 Some(Verdict::Wrong)
             })
         })
@@ -128,8 +146,14 @@ impl Passwords {
         let inner = self.0.clone();
         let waiting = Instant::now();
         let turn = tokio::time::timeout(inner.longest_wait, inner.turns.clone().acquire_owned()).await;
-        inner.metrics.auth.hash_wait_seconds.observe(waiting.elapsed().as_secs_f64());
-        let Ok(Ok(turn)) = turn else { return Err(PasswordFailure::Busy) };
+        inner
+            .metrics
+            .auth
+            .hash_wait_seconds
+            .observe(waiting.elapsed().as_secs_f64());
+        let Ok(Ok(turn)) = turn else {
+            return Err(PasswordFailure::Busy);
+        };
         let done = tokio::task::spawn_blocking(move || {
             inner.metrics.auth.hashes_running.inc();
             let result = work(&inner);
@@ -147,7 +171,10 @@ impl Inner {
     fn compare(&self, password: &str, stored: &str) -> Option<Verdict> {
         let stored = PasswordHash::new(stored).ok()?;
         let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
-        let version = stored.version.map_or(Ok(Version::V0x13), Version::try_from).ok()?;
+        let version = stored
+            .version
+            .map_or(Ok(Version::V0x13), Version::try_from)
+            .ok()?;
         let params = Params::try_from(&stored).ok()?;
         let salt = stored.salt?;
         let expected = stored.hash?;
@@ -174,7 +201,12 @@ impl Inner {
         version: Version,
     ) -> Option<[u8; HASH_BYTES]> {
         let mut out = [0_u8; HASH_BYTES];
-        let mut blocks = self.memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let mut blocks = self
+            .memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_default();
         if blocks.len() < params.block_count() {
             blocks.resize(params.block_count(), Block::default());
         }
@@ -184,7 +216,10 @@ impl Inner {
             &mut out,
             blocks.as_mut_slice(),
         );
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).push(blocks);
+        self.memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(blocks);
         result.ok().map(|()| out)
     }
 }
@@ -194,7 +229,11 @@ fn phc(params: &Params, salt: &[u8], hash: &[u8]) -> String {
     let bare = Params::new(params.m_cost(), params.t_cost(), params.p_cost(), None)
         .expect("taken from parameters that were valid");
     let cost = ParamsString::try_from(&bare).expect("three small numbers fit");
-    format!("$argon2id$v=19${cost}${}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash))
+    format!(
+        "$argon2id$v=19${cost}${}${}",
+        STANDARD_NO_PAD.encode(salt),
+        STANDARD_NO_PAD.encode(hash)
+    )
 }
 
 /// Equality in a time that does not depend on where the two differ.
@@ -217,17 +256,28 @@ mod tests {
         let stored = p.hash(&secret(&long)).await.expect("hashed");
         assert!(stored.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{stored}");
         assert_ne!(stored, p.hash(&secret(&long)).await.expect("hashed"));
-        let check = |text: String| { let (p, stored) = (p.clone(), stored.clone()); async move {
-            p.verify(&secret(&text), Some(stored)).await.expect("verified")
-        }};
+        let check = |text: String| {
+            let (p, stored) = (p.clone(), stored.clone());
+            async move { p.verify(&secret(&text), Some(stored)).await.expect("verified") }
+        };
         assert_eq!(check(long.clone()).await, Verdict::Right { needs_rehash: false });
         // No truncation: a difference after byte 72 counts.
         assert_eq!(check(format!("{}y", &long[..99])).await, Verdict::Wrong);
         assert_eq!(check(format!("{long} ")).await, Verdict::Wrong);
         assert_eq!(check("x".repeat(1 << 20)).await, Verdict::Wrong);
         assert_eq!(p.verify(&secret("x"), None).await, Ok(Verdict::Wrong));
-        for broken in ["", "plain", "$argon2id$v=19$m=8,t=1,p=1$c2FsdA", "pbkdf2_sha256$1$a$b", "!"] {
-            assert_eq!(p.verify(&secret("x"), Some(broken.into())).await, Ok(Verdict::Wrong), "{broken}");
+        for broken in [
+            "",
+            "plain",
+            "$argon2id$v=19$m=8,t=1,p=1$c2FsdA",
+            "pbkdf2_sha256$1$a$b",
+            "!",
+        ] {
+            assert_eq!(
+                p.verify(&secret("x"), Some(broken.into())).await,
+                Ok(Verdict::Wrong),
+                "{broken}"
+            );
         }
     }
 
@@ -236,17 +286,33 @@ mod tests {
         let weak = Passwords::new(&PasswordCost::cheapest(), &Metrics::new());
         let stored = weak.hash(&secret("correct horse")).await.expect("hashed");
         let params = Params::new(64, 2, 1, Some(32)).expect("valid");
-        let strong = Passwords::new(&PasswordCost { params, ..PasswordCost::cheapest() }, &Metrics::new());
-        let verdict = strong.verify(&secret("correct horse"), Some(stored)).await.expect("verified");
+        let strong = Passwords::new(
+            &PasswordCost {
+                params,
+                ..PasswordCost::cheapest()
+            },
+            &Metrics::new(),
+        );
+        let verdict = strong
+            .verify(&secret("correct horse"), Some(stored))
+            .await
+            .expect("verified");
         assert_eq!(verdict, Verdict::Right { needs_rehash: true });
         let stored = strong.hash(&secret("correct horse")).await.expect("hashed");
-        let verdict = weak.verify(&secret("correct horse"), Some(stored)).await.expect("verified");
+        let verdict = weak
+            .verify(&secret("correct horse"), Some(stored))
+            .await
+            .expect("verified");
         assert_eq!(verdict, Verdict::Right { needs_rehash: false });
     }
 
     #[tokio::test]
     async fn waiting_too_long_is_refused() {
-        let cost = PasswordCost { concurrency: 1, longest_wait: Duration::from_millis(20), ..PasswordCost::cheapest() };
+        let cost = PasswordCost {
+            concurrency: 1,
+            longest_wait: Duration::from_millis(20),
+            ..PasswordCost::cheapest()
+        };
         let p = Passwords::new(&cost, &Metrics::new());
         let turn = p.0.turns.clone().acquire_owned().await.expect("open");
         assert_eq!(p.hash(&secret("x")).await, Err(PasswordFailure::Busy));

@@ -35,7 +35,9 @@ pub enum AuthChange {
 impl AuthChange {
     pub fn user(self) -> UserId {
         match self {
-            AuthChange::Session { user, .. } | AuthChange::User { user } | AuthChange::Profile { user } => user,
+            AuthChange::Session { user, .. } | AuthChange::User { user } | AuthChange::Profile { user } => {
+                user
+            }
         }
     }
 
@@ -60,7 +62,12 @@ impl AuthChange {
         let insert = Query::insert()
             .into_table("auth_changes")
             .columns(["user_id", "session_id", "kind", "created_at"])
-            .values_panic([self.user().0.into(), session.into(), self.kind().into(), now.into()])
+            .values_panic([
+                self.user().0.into(),
+                session.into(),
+                self.kind().into(),
+                now.into(),
+            ])
             .take();
         tx.execute(&insert).await?;
         Ok(())
@@ -135,11 +142,21 @@ impl RevocationBus for LocalBus {
     }
 
     fn on_change(&self, listener: Listener) {
-        self.0.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+        self.0
+            .listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(listener);
     }
 
     fn deliver(&self, change: AuthChange) {
-        for listener in self.0.listeners.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for listener in self
+            .0
+            .listeners
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             listener(change);
         }
     }
@@ -171,8 +188,15 @@ impl ChangeFollower {
     /// # Errors
     /// As the database says.
     pub async fn start(db: Db) -> Result<Self, DbError> {
-        let mut follower = ChangeFollower { db, newest: 0, seen: HashSet::new() };
-        let select = Query::select().expr(Func::max(Expr::col("id"))).from("auth_changes").take();
+        let mut follower = ChangeFollower {
+            db,
+            newest: 0,
+            seen: HashSet::new(),
+        };
+        let select = Query::select()
+            .expr(Func::max(Expr::col("id")))
+            .from("auth_changes")
+            .take();
         let row = follower.db.reader().query_one(&select).await?;
         let newest: Option<i64> = row.map_or(Ok(None), |r| r.try_get_by_index(0))?;
         follower.newest = newest.unwrap_or(0);
@@ -209,7 +233,10 @@ impl From<ChangeRow> for AuthChange {
     fn from(row: ChangeRow) -> Self {
         let user = UserId(row.user_id);
         match (row.kind.as_str(), row.session_id) {
-            ("session", Some(session)) => AuthChange::Session { user, session: SessionId(session) },
+            ("session", Some(session)) => AuthChange::Session {
+                user,
+                session: SessionId(session),
+            },
             ("profile", _) => AuthChange::Profile { user },
             // An unknown kind, written by a newer version, gets the widest meaning.
             _ => AuthChange::User { user },

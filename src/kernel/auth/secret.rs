@@ -57,8 +57,12 @@ impl AuthSettings {
             Some(secret) => secret.clone(),
             None if production => return Err(fault("is required with APP_ENV=production".into())),
             None if db != DbKind::Sqlite => return Err(fault("is required with a server database".into())),
-            None => load_or_make(&data_dir.join(FILE))
-                .map_err(|e| fault(format!("is unset and {} is unusable: {e}", data_dir.join(FILE).display())))?,
+            None => load_or_make(&data_dir.join(FILE)).map_err(|e| {
+                fault(format!(
+                    "is unset and {} is unusable: {e}",
+                    data_dir.join(FILE).display()
+                ))
+            })?,
         };
         Ok(Keys::new(&secret, &self.previous_keys))
     }
@@ -76,7 +80,11 @@ fn load_or_make(path: &Path) -> std::io::Result<SecretString> {
     // Written beside and linked into place, so that nobody ever reads half a secret and of two
     // processes that start at once one wins.
     let draft = path.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(hex(&bytes).as_bytes())?;
     file.sync_all()?;
     let linked = std::fs::hard_link(&draft, path);
@@ -110,7 +118,11 @@ fn load(path: &Path) -> std::io::Result<Option<SecretString>> {
 /// # Errors
 /// `Different` when neither the current nor a previous key is the known one.
 pub async fn check_secret_key(db: &Db, keys: &Keys) -> Result<SecretKeyState, SecretKeyMismatch> {
-    let checks: Vec<String> = keys.all(KeyUse::Check).iter().map(|key| hex(&key.bytes)).collect();
+    let checks: Vec<String> = keys
+        .all(KeyUse::Check)
+        .iter()
+        .map(|key| hex(&key.bytes))
+        .collect();
     let before = Meta::get(db, CHECK_NAME).await?;
     let known = match before {
         Some(known) => known,
@@ -149,7 +161,10 @@ mod tests {
         let first = s.keys(false, DbKind::Sqlite, dir.path()).expect("made");
         let again = s.keys(false, DbKind::Sqlite, dir.path()).expect("read");
         assert_eq!(first.current(KeyUse::Jwt).bytes, again.current(KeyUse::Jwt).bytes);
-        let mode = std::fs::metadata(dir.path().join(FILE)).expect("file").permissions().mode();
+        let mode = std::fs::metadata(dir.path().join(FILE))
+            .expect("file")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).expect("folder").count(), 1);
     }

@@ -11,15 +11,27 @@ pub(super) const SECRET_KEY: Setting = Setting::secret(
     "SECRET_KEY",
     "Master secret of at least 32 bytes; made once in DATA_DIR when unset in development with SQLite",
 );
-const SECRET_KEY_PREVIOUS: Setting =
-    Setting::secret("SECRET_KEY_PREVIOUS", "Former master secrets, comma separated; they only verify and decrypt");
-const ARGON2_MEMORY: Setting = Setting::new("ARGON2_MEMORY_KIB", "19456", "Memory of one password hash, in KiB");
+const SECRET_KEY_PREVIOUS: Setting = Setting::secret(
+    "SECRET_KEY_PREVIOUS",
+    "Former master secrets, comma separated; they only verify and decrypt",
+);
+const ARGON2_MEMORY: Setting = Setting::new(
+    "ARGON2_MEMORY_KIB",
+    "19456",
+    "Memory of one password hash, in KiB",
+);
 const ARGON2_ITERATIONS: Setting = Setting::new("ARGON2_ITERATIONS", "2", "Passes of one password hash");
 const ARGON2_PARALLELISM: Setting = Setting::new("ARGON2_PARALLELISM", "1", "Lanes of one password hash");
-const HASH_CONCURRENCY: Setting =
-    Setting::new("PASSWORD_HASH_CONCURRENCY", "", "Password hashes computed at once (default: one for each core)");
-const HASH_WAIT: Setting =
-    Setting::new("PASSWORD_HASH_WAIT", "5s", "Longest wait for a turn to hash a password before answering 503");
+const HASH_CONCURRENCY: Setting = Setting::new(
+    "PASSWORD_HASH_CONCURRENCY",
+    "",
+    "Password hashes computed at once (default: one for each core)",
+);
+const HASH_WAIT: Setting = Setting::new(
+    "PASSWORD_HASH_WAIT",
+    "5s",
+    "Longest wait for a turn to hash a password before answering 503",
+);
 
 /// The least cost that OWASP recommends for Argon2id.
 const LEAST_MEMORY_KIB: u32 = 19_456;
@@ -63,20 +75,35 @@ impl AuthSettings {
         let previous_keys: Vec<SecretString> = r
             .secret(&SECRET_KEY_PREVIOUS)
             .map(|list| {
-                let parts = list.expose_secret().split(',').map(str::trim).filter(|p| !p.is_empty());
+                let parts = list
+                    .expose_secret()
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|p| !p.is_empty());
                 parts.map(SecretString::from).collect()
             })
             .unwrap_or_default();
         if let Some(problem) = previous_keys.iter().find_map(weakness) {
-            r.fault(&SECRET_KEY_PREVIOUS, problem, "List the former values of SECRET_KEY, separated by commas.");
+            r.fault(
+                &SECRET_KEY_PREVIOUS,
+                problem,
+                "List the former values of SECRET_KEY, separated by commas.",
+            );
         }
-        AuthSettings { secret_key, previous_keys, passwords: read_cost(r, production) }
+        AuthSettings {
+            secret_key,
+            previous_keys,
+            passwords: read_cost(r, production),
+        }
     }
 }
 
 fn read_cost(r: &mut Reader<'_>, production: bool) -> PasswordCost {
-    let (memory, passes, lanes): (u32, u32, u32) =
-        (r.get(&ARGON2_MEMORY), r.get(&ARGON2_ITERATIONS), r.get(&ARGON2_PARALLELISM));
+    let (memory, passes, lanes): (u32, u32, u32) = (
+        r.get(&ARGON2_MEMORY),
+        r.get(&ARGON2_ITERATIONS),
+        r.get(&ARGON2_PARALLELISM),
+    );
     if production && (memory < LEAST_MEMORY_KIB || passes < LEAST_ITERATIONS) {
         r.fault(
             &ARGON2_MEMORY,
@@ -85,14 +112,26 @@ fn read_cost(r: &mut Reader<'_>, production: bool) -> PasswordCost {
         );
     }
     let params = Params::new(memory, passes, lanes, Some(32)).unwrap_or_else(|e| {
-        r.fault(&ARGON2_MEMORY, format!("is not a valid cost: {e}"), "Example: 19456 with ARGON2_ITERATIONS=2.");
+        r.fault(
+            &ARGON2_MEMORY,
+            format!("is not a valid cost: {e}"),
+            "Example: 19456 with ARGON2_ITERATIONS=2.",
+        );
         Params::default()
     });
     let concurrency = r.optional::<usize>(&HASH_CONCURRENCY).unwrap_or_else(cores);
     if concurrency == 0 {
-        r.fault(&HASH_CONCURRENCY, "must be at least 1", "Leave it unset for one hash on each core.");
+        r.fault(
+            &HASH_CONCURRENCY,
+            "must be at least 1",
+            "Leave it unset for one hash on each core.",
+        );
     }
-    PasswordCost { params, concurrency: concurrency.max(1), longest_wait: r.get::<Seconds>(&HASH_WAIT).0 }
+    PasswordCost {
+        params,
+        concurrency: concurrency.max(1),
+        longest_wait: r.get::<Seconds>(&HASH_WAIT).0,
+    }
 }
 
 fn cores() -> usize {
@@ -103,8 +142,21 @@ fn cores() -> usize {
 fn weakness(secret: &SecretString) -> Option<&'static str> {
     let text = secret.expose_secret();
     let lower = text.to_lowercase();
-    let example = ["changeme", "change-me", "change_me", "your-secret", "your_secret", "yoursecret", "example",
-        "replace-me", "replace_me", "django-insecure", "secret-key", "secret_key", "0123456789abcdef0123456789abcdef"];
+    let example = [
+        "changeme",
+        "change-me",
+        "change_me",
+        "your-secret",
+        "your_secret",
+        "yoursecret",
+        "example",
+        "replace-me",
+        "replace_me",
+        "django-insecure",
+        "secret-key",
+        "secret_key",
+        "0123456789abcdef0123456789abcdef",
+    ];
     let mut distinct: Vec<char> = text.chars().collect();
     distinct.sort_unstable();
     distinct.dedup();

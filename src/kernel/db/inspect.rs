@@ -45,7 +45,9 @@ pub struct Version(pub u32, pub u32, pub u32);
 impl Version {
     /// The first numbers of `10.6.16-MariaDB-1:10.6…`, `8.0.36`, `15.4 (Debian 15.4-1)`.
     pub fn parse(text: &str) -> Self {
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let mut parts = text[..end].split('.').map(|p| p.parse().unwrap_or(0));
         let mut next = || parts.next().unwrap_or(0);
         Version(next(), next(), next())
@@ -99,7 +101,11 @@ impl Db {
             DbKind::MySql => mysql(conn).await?,
             DbKind::Postgres => postgres(conn).await?,
         };
-        Ok(Inspection { round_trip, clock_ahead: clock_ahead(conn, self.kind(), clock).await?, ..facts })
+        Ok(Inspection {
+            round_trip,
+            clock_ahead: clock_ahead(conn, self.kind(), clock).await?,
+            ..facts
+        })
     }
 }
 
@@ -117,13 +123,21 @@ async fn sqlite(conn: &DatabaseConnection) -> Result<Inspection, DbError> {
 
 async fn mysql(conn: &DatabaseConnection) -> Result<Inspection, DbError> {
     let version: String = one(conn, "SELECT CAST(VERSION() AS CHAR)").await?;
-    let product = if version.to_ascii_lowercase().contains("mariadb") { Product::MariaDb } else { Product::MySql };
+    let product = if version.to_ascii_lowercase().contains("mariadb") {
+        Product::MariaDb
+    } else {
+        Product::MySql
+    };
     // Each of the two knows only one of the names, in the oldest versions supported.
     let isolation: String = match product {
         Product::MariaDb => one(conn, "SELECT CAST(@@SESSION.tx_isolation AS CHAR)").await?,
         _ => one(conn, "SELECT CAST(@@SESSION.transaction_isolation AS CHAR)").await?,
     };
-    let flush: i64 = one(conn, "SELECT CAST(@@GLOBAL.innodb_flush_log_at_trx_commit AS SIGNED)").await?;
+    let flush: i64 = one(
+        conn,
+        "SELECT CAST(@@GLOBAL.innodb_flush_log_at_trx_commit AS SIGNED)",
+    )
+    .await?;
     let step: i64 = one(conn, "SELECT CAST(@@SESSION.auto_increment_increment AS SIGNED)").await?;
     let connections: i64 = one(conn, "SELECT CAST(@@GLOBAL.max_connections AS SIGNED)").await?;
     let others: i64 = one(
@@ -192,8 +206,13 @@ async fn clock_ahead(conn: &DatabaseConnection, kind: DbKind, clock: &Clock) -> 
 }
 
 async fn one<T: TryGetable + Default>(conn: &DatabaseConnection, sql: &str) -> Result<T, DbError> {
-    let row = conn.query_one_raw(Statement::from_string(conn.get_database_backend(), sql)).await?;
-    Ok(row.map(|r| r.try_get_by_index(0)).transpose()?.unwrap_or_default())
+    let row = conn
+        .query_one_raw(Statement::from_string(conn.get_database_backend(), sql))
+        .await?;
+    Ok(row
+        .map(|r| r.try_get_by_index(0))
+        .transpose()?
+        .unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -204,7 +223,10 @@ mod tests {
     fn versions_are_read_from_what_servers_say() {
         assert_eq!(Version::parse("10.11.6-MariaDB-0+deb12u1"), Version(10, 11, 6));
         assert_eq!(Version::parse("8.0.36"), Version(8, 0, 36));
-        assert_eq!(Version::parse("15.4 (Debian 15.4-1.pgdg120+1)"), Version(15, 4, 0));
+        assert_eq!(
+            Version::parse("15.4 (Debian 15.4-1.pgdg120+1)"),
+            Version(15, 4, 0)
+        );
         assert_eq!(Version::parse("18beta2"), Version(18, 0, 0));
         assert!(Version::parse("8.0.15") < Product::MySql.oldest());
         assert!(Version::parse("10.11.6") > Product::MariaDb.oldest());

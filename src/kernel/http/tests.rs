@@ -135,7 +135,7 @@ impl TestApi {
 
     #[oai(path = "/slow", method = "get", operation_id = "slow")]
     async fn slow(&self) -> Result<NoContent, ApiError> {
-        tokio::time::sleep(Duration::from_millis(900)).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
         Ok(NoContent)
     }
 
@@ -214,7 +214,7 @@ impl TestApi {
         match input.name.as_str() {
             "refused" => return Err(common::CONFLICT.into()),
             "down" => return Err(ApiError::unavailable("down")),
-            "slow" => tokio::time::sleep(Duration::from_millis(500)).await,
+            "slow" => tokio::time::sleep(Duration::from_millis(1500)).await,
             _ => {}
         }
         let thing = Arc::new((run as i64, input.name));

@@ -47,7 +47,11 @@ impl Backend for ClaimedJobs {
         self.jobs.poll_recv(cx).map(|job| job.map(|j| Ok(Task::new(j))))
     }
 
-    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+    /// Called when the channel is closed and every job has ended. The worker's own state is not
+    /// changed by an exhausted backend, and its shutdown waits for that state for ever.
+    fn poll_close(&mut self, _: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        // Refused only for a worker that never started, which has nothing to stop.
+        let _ = worker.stop();
         Poll::Ready(Ok(()))
     }
 }

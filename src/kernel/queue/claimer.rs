@@ -33,10 +33,7 @@ impl Claimer {
                 Some(Err(e)) => {
                     tracing::debug!(error = %e, queue = &*self.queue, "carrier unavailable");
                     // The jobs go on without Redis: take what is due straight from the table.
-                    match self.due_ids(slots.len()).await {
-                        Some(ids) => ids,
-                        None => Vec::new(),
-                    }
+                    self.due_ids(slots.len()).await.unwrap_or_default()
                 }
             };
             if ids.is_empty() {

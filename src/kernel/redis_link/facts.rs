@@ -28,15 +28,25 @@ impl RedisLink {
         self.ping().await?;
         let mut conn = self.connection().await?;
         let mut facts = RedisFacts::default();
-        if let Ok(info) = redis::cmd("INFO").arg("server").query_async::<String>(&mut conn).await {
+        if let Ok(info) = redis::cmd("INFO")
+            .arg("server")
+            .query_async::<String>(&mut conn)
+            .await
+        {
             let line = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
             facts.version = line.map(|v| v.trim().to_owned());
         }
-        for (name, place) in
-            [("maxmemory-policy", &mut facts.maxmemory_policy), ("appendonly", &mut facts.appendonly)]
-        {
+        for (name, place) in [
+            ("maxmemory-policy", &mut facts.maxmemory_policy),
+            ("appendonly", &mut facts.appendonly),
+        ] {
             let mut command = redis::cmd("CONFIG");
-            match command.arg("GET").arg(name).query_async::<HashMap<String, String>>(&mut conn).await {
+            match command
+                .arg("GET")
+                .arg(name)
+                .query_async::<HashMap<String, String>>(&mut conn)
+                .await
+            {
                 Ok(mut answer) => *place = answer.remove(name),
                 Err(e) => facts.config_refusal = Some(reason(&e)),
             }

@@ -14,7 +14,7 @@
 //!
 //! The same commands can be given over HTTP below `/-/`, for scripts that started [`run`]:
 //! `curl "$OSS/-/fail_next?count=2&status=503"`, `fail_always?status=500`, `stall?on=true`,
-//! `cut_after?bytes=1000`, `slow?bytes_per_second=1000`, `recover`, `allow_origin?origin=*`,
+//! `hold_answers?on=true`, `cut_after?bytes=1000`, `slow?bytes_per_second=1000`, `recover`, `allow_origin?origin=*`,
 //! `objects`, `puts`.
 
 // Paths are given because the stand-alone program includes this file by its path.
@@ -99,6 +99,7 @@ struct State {
     cors: Mutex<Vec<CorsRule>>,
     faults: Mutex<Faults>,
     stalled: watch::Sender<bool>,
+    held: watch::Sender<bool>,
     folder: tempfile::TempDir,
 }
 
@@ -116,6 +117,7 @@ impl State {
             cors: Mutex::default(),
             faults: Mutex::default(),
             stalled: watch::Sender::new(false),
+            held: watch::Sender::new(false),
             folder: tempfile::tempdir().expect("temp folder"),
         })
     }
@@ -123,6 +125,7 @@ impl State {
     fn recover(&self) {
         *lock(&self.faults) = Faults::default();
         self.stalled.send_replace(false);
+        self.held.send_replace(false);
     }
 }
 
@@ -231,6 +234,12 @@ impl OssEmulator {
     /// Requests are accepted and never answered. When it ends, their connections are closed.
     pub fn stall(&self, on: bool) {
         self.state.stalled.send_replace(on);
+    }
+
+    /// Requests are carried out, but their answers do not go out. When it ends, their connections
+    /// are closed.
+    pub fn hold_answers(&self, on: bool) {
+        self.state.held.send_replace(on);
     }
 
     /// Connections break after that many bytes of a body, in either direction.

@@ -122,8 +122,14 @@ impl TestServer {
 
     /// Stops and starts again on the same data.
     pub async fn restart(self) -> TestServer {
+        self.restart_with(&[]).await
+    }
+
+    /// The same with changed settings.
+    pub async fn restart_with(self, changes: &[(&str, &str)]) -> TestServer {
         let clock = self.clock.clone();
-        let (env, data) = self.stop().await;
+        let (mut env, data) = self.stop().await;
+        env.extend(changes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
         Self::boot(env, data, clock).await
     }
 

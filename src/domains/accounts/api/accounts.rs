@@ -5,7 +5,9 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::types::MaybeUndefined;
 use yunque_kernel::ApiError;
 use yunque_kernel::auth::{Caller, SessionCaller};
-use yunque_kernel::http::{Body, Created, Json, Listed, NoContent, PageQuery, Replayable, RequestInfo, Scope};
+use yunque_kernel::http::{
+    Body, Created, Json, Listed, NoContent, PageQuery, Replayable, RequestInfo, Scope,
+};
 use yunque_kernel::ids::UserId;
 
 use super::AccountsTags;
@@ -27,15 +29,29 @@ impl AccountsApi {
         id: i64,
         body: AccountUpdateIn,
     ) -> Result<Json<AccountOut>, ApiError> {
-        let AccountUpdateIn { display_name, email, is_active, quota, password } = body;
+        let AccountUpdateIn {
+            display_name,
+            email,
+            is_active,
+            quota,
+            password,
+        } = body;
         let display_name = match display_name {
             MaybeUndefined::Undefined => None,
             MaybeUndefined::Null => Some(Default::default()),
             MaybeUndefined::Value(name) => Some(name),
         };
-        let changes = AccountChanges { display_name, email, is_active, quota };
+        let changes = AccountChanges {
+            display_name,
+            email,
+            is_active,
+            quota,
+        };
         let client = Client::of(info);
-        let account = self.accounts.update_account(caller, UserId(id), changes, password.as_ref(), &client).await?;
+        let account = self
+            .accounts
+            .update_account(caller, UserId(id), changes, password.as_ref(), &client)
+            .await?;
         Ok(Json(account.into()))
     }
 }
@@ -61,8 +77,16 @@ impl AccountsApi {
         page_size: Query<Option<i64>>,
     ) -> Result<Listed<AccountOut>, ApiError> {
         let page = PageQuery::of(page.0, page_size.0, PAGE_SIZE)?;
-        let (rows, total) = self.accounts.list_accounts(&caller, search.0.as_deref(), page).await?;
-        Ok(Listed::new(rows.into_iter().map(AccountOut::from).collect(), total, page, &info))
+        let (rows, total) = self
+            .accounts
+            .list_accounts(&caller, search.0.as_deref(), page)
+            .await?;
+        Ok(Listed::new(
+            rows.into_iter().map(AccountOut::from).collect(),
+            total,
+            page,
+            &info,
+        ))
     }
 
     /// Creates an account for somebody; for admins.
@@ -81,7 +105,11 @@ impl AccountsApi {
         let (body, digest) = body.into_parts();
         let (scope, client) = (Scope::user(caller.user_id, &info)?, Client::of(&info));
         let work = async |claim| {
-            Ok(Created(self.accounts.create_account(&caller, body.into(), &client, &claim).await?))
+            Ok(Created(
+                self.accounts
+                    .create_account(&caller, body.into(), &client, &claim)
+                    .await?,
+            ))
         };
         self.accounts.idempotency().run(scope, digest, work).await
     }
@@ -140,7 +168,9 @@ impl AccountsApi {
         body: Body<AccountDeleteIn>,
     ) -> Result<NoContent, ApiError> {
         let AccountDeleteIn { password } = body.into_inner();
-        self.accounts.delete_account(&caller, UserId(id.0), password.as_ref(), &Client::of(&info)).await?;
+        self.accounts
+            .delete_account(&caller, UserId(id.0), password.as_ref(), &Client::of(&info))
+            .await?;
         Ok(NoContent)
     }
 }

@@ -9,7 +9,8 @@ use yunque_kernel::ids::SessionId;
 
 use super::{AccountsTags, SIGNED_OUT};
 use crate::dto::{
-    AccountOut, AccountSessionOut, AccountStatusOut, LoginIn, LoginOut, LogoutIn, RefreshIn, RegisterIn, TokenPairOut,
+    AccountOut, AccountSessionOut, AccountStatusOut, LoginIn, LoginOut, LogoutIn, RefreshIn, RegisterIn,
+    TokenPairOut,
 };
 use crate::{Accounts, Client, Login, Registration, Surface, TokenPair};
 
@@ -19,15 +20,32 @@ pub(super) struct CredentialsApi {
 
 impl From<RegisterIn> for Registration {
     fn from(body: RegisterIn) -> Self {
-        let RegisterIn { username, email, password, display_name } = body;
-        Registration { username, email, password, display_name: display_name.unwrap_or_default() }
+        let RegisterIn {
+            username,
+            email,
+            password,
+            display_name,
+        } = body;
+        Registration {
+            username,
+            email,
+            password,
+            display_name: display_name.unwrap_or_default(),
+        }
     }
 }
 
 impl From<Login> for LoginOut {
     fn from(login: Login) -> Self {
-        let Login { account, tokens: TokenPair { access, refresh } } = login;
-        LoginOut { user: account.into(), access, refresh }
+        let Login {
+            account,
+            tokens: TokenPair { access, refresh },
+        } = login;
+        LoginOut {
+            user: account.into(),
+            access,
+            refresh,
+        }
     }
 }
 
@@ -54,7 +72,11 @@ impl CredentialsApi {
     ) -> Result<Replayable<Created<AccountOut>>, ApiError> {
         let (body, digest) = body.into_parts();
         let (scope, client) = (Scope::address(&info)?, Client::of(&info));
-        let work = async |claim| Ok(Created(self.accounts.register(body.into(), &client, &claim).await?));
+        let work = async |claim| {
+            Ok(Created(
+                self.accounts.register(body.into(), &client, &claim).await?,
+            ))
+        };
         self.accounts.idempotency().run(scope, digest, work).await
     }
 
@@ -67,7 +89,10 @@ impl CredentialsApi {
     #[oai(path = "/login", method = "post", operation_id = "login_user")]
     async fn login(&self, info: RequestInfo, body: FormOrJson<LoginIn>) -> Result<Json<LoginOut>, ApiError> {
         let LoginIn { username, password } = body.into_inner();
-        let login = self.accounts.login(Surface::Cloud, &username, &password, &Client::of(&info)).await?;
+        let login = self
+            .accounts
+            .login(Surface::Cloud, &username, &password, &Client::of(&info))
+            .await?;
         Ok(Json(login.into()))
     }
 
@@ -77,9 +102,16 @@ impl CredentialsApi {
     ///
     /// Errors: 400 `refresh_required`, 401 `token_invalid`, `token_expired`, `token_reused`.
     #[oai(path = "/refresh-token", method = "post", operation_id = "refresh_user_token")]
-    async fn refresh(&self, info: RequestInfo, body: Body<RefreshIn>) -> Result<Json<TokenPairOut>, ApiError> {
+    async fn refresh(
+        &self,
+        info: RequestInfo,
+        body: Body<RefreshIn>,
+    ) -> Result<Json<TokenPairOut>, ApiError> {
         let RefreshIn { refresh } = body.into_inner();
-        let pair = self.accounts.refresh(Surface::Cloud, refresh.as_deref(), &Client::of(&info)).await?;
+        let pair = self
+            .accounts
+            .refresh(Surface::Cloud, refresh.as_deref(), &Client::of(&info))
+            .await?;
         Ok(Json(pair.into()))
     }
 
@@ -97,7 +129,9 @@ impl CredentialsApi {
     ) -> Result<Json<AccountStatusOut>, ApiError> {
         let LogoutIn { refresh } = body.into_inner();
         self.accounts.logout(&caller, refresh.as_deref()).await?;
-        Ok(Json(AccountStatusOut { status: SIGNED_OUT.get(info.lang).to_owned() }))
+        Ok(Json(AccountStatusOut {
+            status: SIGNED_OUT.get(info.lang).to_owned(),
+        }))
     }
 
     /// Ends all sessions of the caller.
@@ -105,10 +139,20 @@ impl CredentialsApi {
     /// API keys stay.
     ///
     /// Errors: 403 `api_key_not_allowed`.
-    #[oai(path = "/logout-all", method = "post", operation_id = "logout_user_everywhere")]
-    async fn logout_all(&self, caller: SessionCaller, info: RequestInfo) -> Result<Json<AccountStatusOut>, ApiError> {
+    #[oai(
+        path = "/logout-all",
+        method = "post",
+        operation_id = "logout_user_everywhere"
+    )]
+    async fn logout_all(
+        &self,
+        caller: SessionCaller,
+        info: RequestInfo,
+    ) -> Result<Json<AccountStatusOut>, ApiError> {
         self.accounts.logout_everywhere(&caller).await?;
-        Ok(Json(AccountStatusOut { status: SIGNED_OUT.get(info.lang).to_owned() }))
+        Ok(Json(AccountStatusOut {
+            status: SIGNED_OUT.get(info.lang).to_owned(),
+        }))
     }
 
     /// Lists the caller's live sessions, the last used first.
@@ -119,13 +163,21 @@ impl CredentialsApi {
     #[oai(path = "/sessions", method = "get", operation_id = "list_user_sessions")]
     async fn sessions(&self, caller: SessionCaller) -> Result<Json<Vec<AccountSessionOut>>, ApiError> {
         let rows = self.accounts.list_sessions(&caller).await?;
-        Ok(Json(rows.into_iter().map(|row| AccountSessionOut::new(row, caller.session.0)).collect()))
+        Ok(Json(
+            rows.into_iter()
+                .map(|row| AccountSessionOut::new(row, caller.session.0))
+                .collect(),
+        ))
     }
 
     /// Ends one of the caller's sessions.
     ///
     /// Errors: 403 `api_key_not_allowed`, 404 `not_found`.
-    #[oai(path = "/sessions/:sid", method = "delete", operation_id = "delete_user_session")]
+    #[oai(
+        path = "/sessions/:sid",
+        method = "delete",
+        operation_id = "delete_user_session"
+    )]
     async fn end_session(&self, caller: SessionCaller, sid: Path<i64>) -> Result<NoContent, ApiError> {
         self.accounts.end_session(&caller, SessionId(sid.0)).await?;
         Ok(NoContent)

@@ -23,10 +23,18 @@ impl Accounts {
     /// Everything this domain serves.
     pub fn api(&self) -> impl OpenApi + use<> {
         (
-            credentials::CredentialsApi { accounts: self.clone() },
-            own::OwnAccountApi { accounts: self.clone() },
-            own::AliasApi { accounts: self.clone() },
-            accounts::AccountsApi { accounts: self.clone() },
+            credentials::CredentialsApi {
+                accounts: self.clone(),
+            },
+            own::OwnAccountApi {
+                accounts: self.clone(),
+            },
+            own::AliasApi {
+                accounts: self.clone(),
+            },
+            accounts::AccountsApi {
+                accounts: self.clone(),
+            },
         )
     }
 }

@@ -19,9 +19,15 @@ impl Accounts {
         info: &RequestInfo,
         body: ChangePasswordIn,
     ) -> Result<Json<AccountStatusOut>, ApiError> {
-        let ChangePasswordIn { old_password, new_password } = body;
-        self.change_password(caller, &old_password, &new_password, &Client::of(info)).await?;
-        Ok(Json(AccountStatusOut { status: PASSWORD_CHANGED.get(info.lang).to_owned() }))
+        let ChangePasswordIn {
+            old_password,
+            new_password,
+        } = body;
+        self.change_password(caller, &old_password, &new_password, &Client::of(info))
+            .await?;
+        Ok(Json(AccountStatusOut {
+            status: PASSWORD_CHANGED.get(info.lang).to_owned(),
+        }))
     }
 
     async fn answer_display_name(
@@ -30,8 +36,13 @@ impl Accounts {
         info: &RequestInfo,
         body: DisplayNameIn,
     ) -> Result<Json<AccountOut>, ApiError> {
-        let changes = AccountChanges { display_name: Some(body.display_name.unwrap_or_default()), ..Default::default() };
-        let account = self.update_account(caller, caller.user_id, changes, None, &Client::of(info)).await?;
+        let changes = AccountChanges {
+            display_name: Some(body.display_name.unwrap_or_default()),
+            ..Default::default()
+        };
+        let account = self
+            .update_account(caller, caller.user_id, changes, None, &Client::of(info))
+            .await?;
         Ok(Json(account.into()))
     }
 
@@ -42,10 +53,22 @@ impl Accounts {
         body: EmailIn,
     ) -> Result<Json<AccountOut>, ApiError> {
         let EmailIn { email, password } = body;
-        let email = email.and_then(MaybeBlankEmail::into_email).ok_or(AccountsError::EmailRequired)?;
-        let changes = AccountChanges { email: Some(email), ..Default::default() };
-        let account =
-            self.update_account(caller, caller.user_id, changes, password.as_ref(), &Client::of(info)).await?;
+        let email = email
+            .and_then(MaybeBlankEmail::into_email)
+            .ok_or(AccountsError::EmailRequired)?;
+        let changes = AccountChanges {
+            email: Some(email),
+            ..Default::default()
+        };
+        let account = self
+            .update_account(
+                caller,
+                caller.user_id,
+                changes,
+                password.as_ref(),
+                &Client::of(info),
+            )
+            .await?;
         Ok(Json(account.into()))
     }
 }
@@ -67,27 +90,39 @@ impl OwnAccountApi {
     /// Every other session of the caller ends; the calling one stays valid.
     ///
     /// Errors: 400 `wrong_password`, 403 `api_key_not_allowed`, 409 `conflict`.
-    #[oai(path = "/change-password", method = "post", operation_id = "change_user_password")]
+    #[oai(
+        path = "/change-password",
+        method = "post",
+        operation_id = "change_user_password"
+    )]
     async fn change_password(
         &self,
         caller: SessionCaller,
         info: RequestInfo,
         body: Body<ChangePasswordIn>,
     ) -> Result<Json<AccountStatusOut>, ApiError> {
-        self.accounts.answer_password(&caller, &info, body.into_inner()).await
+        self.accounts
+            .answer_password(&caller, &info, body.into_inner())
+            .await
     }
 
     /// Changes the caller's display name.
     ///
     /// Blank, null or absent resets it to the user name.
-    #[oai(path = "/update-display-name", method = "post", operation_id = "update_user_display_name")]
+    #[oai(
+        path = "/update-display-name",
+        method = "post",
+        operation_id = "update_user_display_name"
+    )]
     async fn update_display_name(
         &self,
         caller: Caller,
         info: RequestInfo,
         body: Body<DisplayNameIn>,
     ) -> Result<Json<AccountOut>, ApiError> {
-        self.accounts.answer_display_name(&caller, &info, body.into_inner()).await
+        self.accounts
+            .answer_display_name(&caller, &info, body.into_inner())
+            .await
     }
 
     /// Changes the caller's e-mail address.
@@ -103,7 +138,9 @@ impl OwnAccountApi {
         info: RequestInfo,
         body: Body<EmailIn>,
     ) -> Result<Json<AccountOut>, ApiError> {
-        self.accounts.answer_email(&caller, &info, body.into_inner()).await
+        self.accounts
+            .answer_email(&caller, &info, body.into_inner())
+            .await
     }
 }
 
@@ -117,37 +154,55 @@ impl AliasApi {
     /// Changes the caller's password; the same as `/user/change-password/`.
     ///
     /// Errors: 400 `wrong_password`, 403 `api_key_not_allowed`, 409 `conflict`.
-    #[oai(path = "/change-password", method = "post", operation_id = "change_user_settings_password")]
+    #[oai(
+        path = "/change-password",
+        method = "post",
+        operation_id = "change_user_settings_password"
+    )]
     async fn change_password(
         &self,
         caller: SessionCaller,
         info: RequestInfo,
         body: Body<ChangePasswordIn>,
     ) -> Result<Json<AccountStatusOut>, ApiError> {
-        self.accounts.answer_password(&caller, &info, body.into_inner()).await
+        self.accounts
+            .answer_password(&caller, &info, body.into_inner())
+            .await
     }
 
     /// Changes the caller's display name; the same as `/user/update-display-name/`.
-    #[oai(path = "/update-display-name", method = "post", operation_id = "update_user_settings_display_name")]
+    #[oai(
+        path = "/update-display-name",
+        method = "post",
+        operation_id = "update_user_settings_display_name"
+    )]
     async fn update_display_name(
         &self,
         caller: Caller,
         info: RequestInfo,
         body: Body<DisplayNameIn>,
     ) -> Result<Json<AccountOut>, ApiError> {
-        self.accounts.answer_display_name(&caller, &info, body.into_inner()).await
+        self.accounts
+            .answer_display_name(&caller, &info, body.into_inner())
+            .await
     }
 
     /// Changes the caller's e-mail address; the same as `/user/update-email/`.
     ///
     /// Errors: 400 `email_taken`, `email_required`, `wrong_password`, 403 `api_key_not_allowed`.
-    #[oai(path = "/update-email", method = "post", operation_id = "update_user_settings_email")]
+    #[oai(
+        path = "/update-email",
+        method = "post",
+        operation_id = "update_user_settings_email"
+    )]
     async fn update_email(
         &self,
         caller: SessionCaller,
         info: RequestInfo,
         body: Body<EmailIn>,
     ) -> Result<Json<AccountOut>, ApiError> {
-        self.accounts.answer_email(&caller, &info, body.into_inner()).await
+        self.accounts
+            .answer_email(&caller, &info, body.into_inner())
+            .await
     }
 }

@@ -36,11 +36,18 @@ pub struct Counts {
 
 /// Holds the rows by which concurrent attempts of one address, and of one address and name, take
 /// turns. Always in this order. SQLite has one writer anyway.
-pub async fn lock_gates(conn: &impl ConnectionTrait, who: &Subject, now: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn lock_gates(
+    conn: &impl ConnectionTrait,
+    who: &Subject,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
     if conn.get_database_backend() == sea_orm::DbBackend::Sqlite {
         return Ok(());
     }
-    for text in [format!("ip\n{}", who.ip), format!("pair\n{}\n{}", who.ip, who.name)] {
+    for text in [
+        format!("ip\n{}", who.ip),
+        format!("pair\n{}\n{}", who.ip, who.name),
+    ] {
         let bucket = sha256_hex(&text);
         let sql = "UPDATE auth_login_gates SET touched_at = ? WHERE bucket = ?";
         if dialect::execute(conn, sql, [now.into(), bucket.clone().into()]).await? == 0 {
@@ -74,10 +81,22 @@ pub async fn count(
     let fresh = now - LONGEST_PENDING;
     let (name, address) = (who.name.as_str(), who.ip.as_str());
     let values = [
-        name.into(), address.into(), false.into(), pair_since.into(),
-        fresh.into(), name.into(), address.into(), false.into(), pair_since.into(),
-        address.into(), false.into(), ip_since.into(),
-        fresh.into(), address.into(), false.into(), ip_since.into(),
+        name.into(),
+        address.into(),
+        false.into(),
+        pair_since.into(),
+        fresh.into(),
+        name.into(),
+        address.into(),
+        false.into(),
+        pair_since.into(),
+        address.into(),
+        false.into(),
+        ip_since.into(),
+        fresh.into(),
+        address.into(),
+        false.into(),
+        ip_since.into(),
     ];
     let statement = dialect::statement(conn.get_database_backend(), &sql, values);
     let row = conn.query_one_raw(statement).await?;
@@ -104,15 +123,28 @@ pub async fn find_nth_failure(
         values.push(who.name.as_str().into());
     }
     values.extend([who.ip.as_str().into(), false.into(), since.into()]);
-    let row = conn.query_one_raw(dialect::statement(conn.get_database_backend(), &sql, values)).await?;
+    let row = conn
+        .query_one_raw(dialect::statement(conn.get_database_backend(), &sql, values))
+        .await?;
     Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
 }
 
 /// Writes a pending attempt and returns its id.
-pub async fn insert_pending(conn: &impl ConnectionTrait, who: &Subject, now: DateTime<Utc>) -> Result<i64, DbError> {
+pub async fn insert_pending(
+    conn: &impl ConnectionTrait,
+    who: &Subject,
+    now: DateTime<Utc>,
+) -> Result<i64, DbError> {
     let insert = Query::insert()
         .into_table("auth_login_attempts")
-        .columns(["username", "ip_address", "user_agent", "is_successful", "failure_reason", "created_at"])
+        .columns([
+            "username",
+            "ip_address",
+            "user_agent",
+            "is_successful",
+            "failure_reason",
+            "created_at",
+        ])
         .values_panic([
             who.name.as_str().into(),
             who.ip.as_str().into(),
@@ -123,7 +155,9 @@ pub async fn insert_pending(conn: &impl ConnectionTrait, who: &Subject, now: Dat
         ])
         .take();
     let ids = dialect::insert_returning_ids(conn, insert, 1).await?;
-    ids.first().copied().ok_or_else(|| DbError::Other("an attempt was stored without an id".to_owned()))
+    ids.first()
+        .copied()
+        .ok_or_else(|| DbError::Other("an attempt was stored without an id".to_owned()))
 }
 
 pub async fn update_failed(conn: &impl ConnectionTrait, id: i64, reason: &str) -> Result<(), DbError> {
@@ -146,8 +180,14 @@ pub async fn update_succeeded(
                WHERE username = ? AND ip_address = ? AND cleared_at IS NULL AND is_successful = ? \
                AND (failure_reason <> 'pending' OR id = ?)";
     let values = [
-        now.into(), id.into(), true.into(), id.into(),
-        who.name.as_str().into(), who.ip.as_str().into(), false.into(), id.into(),
+        now.into(),
+        id.into(),
+        true.into(),
+        id.into(),
+        who.name.as_str().into(),
+        who.ip.as_str().into(),
+        false.into(),
+        id.into(),
     ];
     dialect::execute(conn, sql, values).await?;
     Ok(())

@@ -9,11 +9,18 @@ use yunque_kernel::ids::UserId;
 use crate::entity::{group, user_group};
 
 pub async fn find_by_name(conn: &impl ConnectionTrait, name: &str) -> Result<Option<group::Model>, DbError> {
-    Ok(group::Entity::find().filter(group::Column::Name.eq(name)).one(conn).await?)
+    Ok(group::Entity::find()
+        .filter(group::Column::Name.eq(name))
+        .one(conn)
+        .await?)
 }
 
 /// Tells whether the group is new.
-pub async fn insert_ignore(conn: &impl ConnectionTrait, name: &str, description: &str) -> Result<bool, DbError> {
+pub async fn insert_ignore(
+    conn: &impl ConnectionTrait,
+    name: &str,
+    description: &str,
+) -> Result<bool, DbError> {
     let insert = Query::insert()
         .into_table("groups")
         .columns(["name", "description"])
@@ -23,7 +30,11 @@ pub async fn insert_ignore(conn: &impl ConnectionTrait, name: &str, description:
 }
 
 /// Tells whether the user was not a member before.
-pub async fn insert_member(conn: &impl ConnectionTrait, group_id: i64, user: UserId) -> Result<bool, DbError> {
+pub async fn insert_member(
+    conn: &impl ConnectionTrait,
+    group_id: i64,
+    user: UserId,
+) -> Result<bool, DbError> {
     let insert = Query::insert()
         .into_table("user_groups")
         .columns(["user_id", "group_id"])
@@ -34,7 +45,9 @@ pub async fn insert_member(conn: &impl ConnectionTrait, group_id: i64, user: Use
 
 /// Whether a user is in a group of this name.
 pub async fn is_member(conn: &impl ConnectionTrait, name: &str, user: UserId) -> Result<bool, DbError> {
-    let Some(group) = find_by_name(conn, name).await? else { return Ok(false) };
+    let Some(group) = find_by_name(conn, name).await? else {
+        return Ok(false);
+    };
     let found = user_group::Entity::find()
         .filter(user_group::Column::GroupId.eq(group.id))
         .filter(user_group::Column::UserId.eq(user.0));

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
-    QueryOrder,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait,
+    QueryFilter, QueryOrder,
 };
 use yunque_kernel::DbError;
 use yunque_kernel::auth::{NewApiKey, Scopes};
@@ -35,7 +35,13 @@ pub async fn find_state(conn: &impl ConnectionTrait, hash: &str) -> Result<Optio
     let sql = "SELECT k.id, k.user_id, k.permissions, k.is_active AS key_active, k.expires_at, u.username, \
                u.is_active, u.is_staff, u.user_type, u.token_version \
                FROM auth_api_keys k JOIN users u ON u.id = k.user_id WHERE k.key_hash = ?";
-    let row = conn.query_one_raw(dialect::statement(conn.get_database_backend(), sql, [hash.into()])).await?;
+    let row = conn
+        .query_one_raw(dialect::statement(
+            conn.get_database_backend(),
+            sql,
+            [hash.into()],
+        ))
+        .await?;
     Ok(row.map(|row| KeyState::from_query_result(&row, "")).transpose()?)
 }
 
@@ -62,7 +68,10 @@ pub async fn insert(
 }
 
 pub async fn count(conn: &impl ConnectionTrait, user: UserId) -> Result<u64, DbError> {
-    Ok(api_key::Entity::find().filter(api_key::Column::UserId.eq(user.0)).count(conn).await?)
+    Ok(api_key::Entity::find()
+        .filter(api_key::Column::UserId.eq(user.0))
+        .count(conn)
+        .await?)
 }
 
 /// Keys of one user or of all, newest first.
@@ -71,7 +80,9 @@ pub async fn list(conn: &impl ConnectionTrait, user: Option<UserId>) -> Result<V
     if let Some(user) = user {
         query = query.filter(api_key::Column::UserId.eq(user.0));
     }
-    let newest = query.order_by_desc(api_key::Column::CreatedAt).order_by_desc(api_key::Column::Id);
+    let newest = query
+        .order_by_desc(api_key::Column::CreatedAt)
+        .order_by_desc(api_key::Column::Id);
     Ok(newest.all(conn).await?)
 }
 

@@ -4,7 +4,9 @@
 pub mod attempts;
 pub mod groups;
 pub mod keys;
+pub mod purge;
 pub mod security;
 pub mod sessions;
+pub mod space;
 pub mod sweep;
 pub mod users;

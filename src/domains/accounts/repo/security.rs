@@ -54,13 +54,19 @@ pub async fn insert_login_log(
         is_successful: Set(is_successful),
         ..Default::default()
     };
-    login_log::Entity::insert(row).exec_without_returning(conn).await?;
+    login_log::Entity::insert(row)
+        .exec_without_returning(conn)
+        .await?;
     Ok(())
 }
 
 /// Makes unused mail tokens of a user unusable: those that prove an address, and those that reset
 /// the password.
-pub async fn update_mail_tokens_void(conn: &impl ConnectionTrait, user: UserId, now: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn update_mail_tokens_void(
+    conn: &impl ConnectionTrait,
+    user: UserId,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
     for table in ["auth_email_verification_tokens", "auth_password_reset_tokens"] {
         let sql = format!("UPDATE {table} SET used_at = ? WHERE user_id = ? AND used_at IS NULL");
         dialect::execute(conn, &sql, [now.into(), user.into()]).await?;
@@ -71,29 +77,29 @@ pub async fn update_mail_tokens_void(conn: &impl ConnectionTrait, user: UserId, 
 /// Whether the user logs in with two factors.
 pub async fn has_second_factor(conn: &impl ConnectionTrait, user: UserId) -> Result<bool, DbError> {
     let sql = "SELECT id FROM auth_two_factor WHERE user_id = ? AND state = 'enabled'";
-    let row = conn.query_one_raw(dialect::statement(conn.get_database_backend(), sql, [user.into()])).await?;
+    let row = conn
+        .query_one_raw(dialect::statement(
+            conn.get_database_backend(),
+            sql,
+            [user.into()],
+        ))
+        .await?;
     Ok(row.is_some())
 }
 
 /// Removes the second factor and its backup codes; tells whether there was one.
 pub async fn delete_second_factor(conn: &impl ConnectionTrait, user: UserId) -> Result<bool, DbError> {
-    dialect::execute(conn, "DELETE FROM auth_backup_codes WHERE user_id = ?", [user.into()]).await?;
-    Ok(dialect::execute(conn, "DELETE FROM auth_two_factor WHERE user_id = ?", [user.into()]).await? > 0)
-}
-
-/// Removes what tells of a person: where and with what it logged in.
-pub async fn delete_traces(conn: &impl ConnectionTrait, user: UserId) -> Result<(), DbError> {
-    for table in [
-        "user_login_logs",
-        "auth_email_verification_tokens",
-        "auth_password_reset_tokens",
-        "auth_backup_codes",
-        "auth_two_factor",
-        "auth_sessions",
-        "auth_api_keys",
-        "user_groups",
-    ] {
-        dialect::execute(conn, &format!("DELETE FROM {table} WHERE user_id = ?"), [user.into()]).await?;
-    }
-    Ok(())
+    dialect::execute(
+        conn,
+        "DELETE FROM auth_backup_codes WHERE user_id = ?",
+        [user.into()],
+    )
+    .await?;
+    Ok(dialect::execute(
+        conn,
+        "DELETE FROM auth_two_factor WHERE user_id = ?",
+        [user.into()],
+    )
+    .await?
+        > 0)
 }

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use yunque_kernel::DbError;
 use yunque_kernel::db::dialect;
@@ -37,15 +38,23 @@ pub async fn find_state(conn: &impl ConnectionTrait, id: SessionId) -> Result<Op
                FROM auth_sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?";
     let statement = dialect::statement(conn.get_database_backend(), sql, [id.into()]);
     let row = conn.query_one_raw(statement).await?;
-    Ok(row.map(|row| SessionState::from_query_result(&row, "")).transpose()?)
+    Ok(row
+        .map(|row| SessionState::from_query_result(&row, ""))
+        .transpose()?)
 }
 
 /// Inserts a session whose refresh token is not made yet, and returns its id.
 pub async fn insert(conn: &impl ConnectionTrait, row: session::ActiveModel) -> Result<SessionId, DbError> {
-    Ok(SessionId(session::Entity::insert(row).exec(conn).await?.last_insert_id))
+    Ok(SessionId(
+        session::Entity::insert(row).exec(conn).await?.last_insert_id,
+    ))
 }
 
-pub async fn update_refresh_hash(conn: &impl ConnectionTrait, id: SessionId, hash: &str) -> Result<(), DbError> {
+pub async fn update_refresh_hash(
+    conn: &impl ConnectionTrait,
+    id: SessionId,
+    hash: &str,
+) -> Result<(), DbError> {
     let sql = "UPDATE auth_sessions SET refresh_hash = ? WHERE id = ?";
     dialect::execute(conn, sql, [hash.into(), id.into()]).await?;
     Ok(())
@@ -62,7 +71,13 @@ pub struct Rotation<'a> {
 
 /// Replaces the refresh token; tells whether the presented one was still the current one.
 pub async fn claim_rotation(conn: &impl ConnectionTrait, rotation: &Rotation<'_>) -> Result<bool, DbError> {
-    let Rotation { session, presented_hash, new_hash, now, expires_at } = rotation;
+    let Rotation {
+        session,
+        presented_hash,
+        new_hash,
+        now,
+        expires_at,
+    } = rotation;
     let sql = "UPDATE auth_sessions SET gen = gen + 1, refresh_hash = ?, rotated_at = ?, last_used_at = ?, \
                expires_at = ? WHERE id = ? AND refresh_hash = ? AND revoked_at IS NULL";
     let values = [
@@ -83,7 +98,8 @@ pub async fn claim_use(
     presented_hash: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, DbError> {
-    let sql = "UPDATE auth_sessions SET last_used_at = ? WHERE id = ? AND refresh_hash = ? AND revoked_at IS NULL";
+    let sql =
+        "UPDATE auth_sessions SET last_used_at = ? WHERE id = ? AND refresh_hash = ? AND revoked_at IS NULL";
     Ok(dialect::execute(conn, sql, [now.into(), id.into(), presented_hash.into()]).await? == 1)
 }
 
@@ -134,7 +150,11 @@ pub async fn list_live(
 }
 
 /// Times of last use, many sessions at once.
-pub async fn update_last_used(conn: &impl ConnectionTrait, ids: &[i64], at: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn update_last_used(
+    conn: &impl ConnectionTrait,
+    ids: &[i64],
+    at: DateTime<Utc>,
+) -> Result<(), DbError> {
     session::Entity::update_many()
         .filter(session::Column::Id.is_in(ids.iter().copied()))
         .filter(Expr::col(session::Column::LastUsedAt).lt(at))

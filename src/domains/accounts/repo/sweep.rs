@@ -17,7 +17,11 @@ pub struct Aged {
 }
 
 /// Deletes up to [`BATCH`] rows older than `before` and returns how many.
-pub async fn delete_aged(conn: &impl ConnectionTrait, aged: Aged, before: DateTime<Utc>) -> Result<u64, DbError> {
+pub async fn delete_aged(
+    conn: &impl ConnectionTrait,
+    aged: Aged,
+    before: DateTime<Utc>,
+) -> Result<u64, DbError> {
     let Aged { table, key, column } = aged;
     // The inner select is wrapped once more, because MySQL refuses a limit directly inside IN.
     let sql = format!(

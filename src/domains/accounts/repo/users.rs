@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr, LockType, Order, SimpleExpr};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DerivePartialModel, EntityTrait, FromQueryResult,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DerivePartialModel, EntityTrait,
     PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use yunque_kernel::DbError;
@@ -104,8 +104,20 @@ pub struct NewUser {
 }
 
 /// Inserts an account with its profile and returns its id.
-pub async fn insert(conn: &impl ConnectionTrait, new: NewUser, now: DateTime<Utc>) -> Result<UserId, DbError> {
-    let NewUser { username, email, display_name, first_name, last_name, password_hash, user_type } = new;
+pub async fn insert(
+    conn: &impl ConnectionTrait,
+    new: NewUser,
+    now: DateTime<Utc>,
+) -> Result<UserId, DbError> {
+    let NewUser {
+        username,
+        email,
+        display_name,
+        first_name,
+        last_name,
+        password_hash,
+        user_type,
+    } = new;
     let row = user::ActiveModel {
         username: Set(username.as_str().to_owned()),
         username_key: Set(username.key().to_owned()),
@@ -129,7 +141,9 @@ pub async fn insert(conn: &impl ConnectionTrait, new: NewUser, now: DateTime<Utc
         updated_at: Set(now),
         ..Default::default()
     };
-    profile::Entity::insert(profile).exec_without_returning(conn).await?;
+    profile::Entity::insert(profile)
+        .exec_without_returning(conn)
+        .await?;
     Ok(UserId(id))
 }
 
@@ -150,7 +164,10 @@ pub async fn find_taken(
         .into_tuple()
         .all(conn)
         .await?;
-    Ok((rows.iter().any(|(name, _)| name == username.key()), rows.iter().any(|(_, address)| address == email.key())))
+    Ok((
+        rows.iter().any(|(name, _)| name == username.key()),
+        rows.iter().any(|(_, address)| address == email.key()),
+    ))
 }
 
 /// The account as `caller` may see it.
@@ -164,7 +181,10 @@ pub async fn get_visible(
 }
 
 pub async fn find_account(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<AccountRow>, DbError> {
-    Ok(user::Entity::find_by_id(id.0).into_partial_model::<AccountRow>().one(conn).await?)
+    Ok(user::Entity::find_by_id(id.0)
+        .into_partial_model::<AccountRow>()
+        .one(conn)
+        .await?)
 }
 
 /// By a login name: an address wins over a user name, so nobody can shadow another's address.
@@ -183,15 +203,24 @@ pub async fn find_for_login(
     Ok(by_name.into_partial_model::<CredentialRow>().one(conn).await?)
 }
 
-pub async fn find_credential(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<CredentialRow>, DbError> {
-    Ok(user::Entity::find_by_id(id.0).into_partial_model::<CredentialRow>().one(conn).await?)
+pub async fn find_credential(
+    conn: &impl ConnectionTrait,
+    id: UserId,
+) -> Result<Option<CredentialRow>, DbError> {
+    Ok(user::Entity::find_by_id(id.0)
+        .into_partial_model::<CredentialRow>()
+        .one(conn)
+        .await?)
 }
 
 pub async fn find_full(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<user::Model>, DbError> {
     Ok(user::Entity::find_by_id(id.0).one(conn).await?)
 }
 
-pub async fn find_id_by_name(conn: &impl ConnectionTrait, username_key: &str) -> Result<Option<UserId>, DbError> {
+pub async fn find_id_by_name(
+    conn: &impl ConnectionTrait,
+    username_key: &str,
+) -> Result<Option<UserId>, DbError> {
     let id: Option<i64> = user::Entity::find()
         .select_only()
         .column(user::Column::Id)
@@ -245,7 +274,10 @@ pub async fn update(
     for (column, value) in changes {
         update = update.col_expr(column, value);
     }
-    let done = update.col_expr(user::Column::UpdatedAt, Expr::value(now)).exec(conn).await?;
+    let done = update
+        .col_expr(user::Column::UpdatedAt, Expr::value(now))
+        .exec(conn)
+        .await?;
     Ok(done.rows_affected == 1)
 }
 
@@ -266,14 +298,30 @@ pub async fn update_password(
         update = update.filter(user::Column::Password.eq(old));
     }
     if bump {
-        update = update.col_expr(user::Column::TokenVersion, Expr::col(user::Column::TokenVersion).add(1));
+        update = update.col_expr(
+            user::Column::TokenVersion,
+            Expr::col(user::Column::TokenVersion).add(1),
+        );
     }
     Ok(update.exec(conn).await?.rows_affected == 1)
 }
 
 /// Voids every token of the user.
-pub async fn update_token_version(conn: &impl ConnectionTrait, id: UserId, now: DateTime<Utc>) -> Result<bool, DbError> {
-    update(conn, id, vec![(user::Column::TokenVersion, Expr::col(user::Column::TokenVersion).add(1))], now).await
+pub async fn update_token_version(
+    conn: &impl ConnectionTrait,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    update(
+        conn,
+        id,
+        vec![(
+            user::Column::TokenVersion,
+            Expr::col(user::Column::TokenVersion).add(1),
+        )],
+        now,
+    )
+    .await
 }
 
 /// Notes a successful login, unless the account changed since its password was verified. `updated_at`
@@ -299,7 +347,10 @@ pub async fn claim_login(
     }
     profile::Entity::update_many()
         .filter(profile::Column::UserId.eq(user.id))
-        .col_expr(profile::Column::LoginCount, Expr::col(profile::Column::LoginCount).add(1))
+        .col_expr(
+            profile::Column::LoginCount,
+            Expr::col(profile::Column::LoginCount).add(1),
+        )
         .exec(conn)
         .await?;
     Ok(true)
@@ -326,7 +377,12 @@ pub async fn lock_active_admins(conn: &impl ConnectionTrait) -> Result<Vec<i64>,
     if !is_sqlite(conn) {
         query = query.lock(LockType::Update);
     }
-    let rows = query.select_only().column(user::Column::Id).into_tuple().all(conn).await?;
+    let rows = query
+        .select_only()
+        .column(user::Column::Id)
+        .into_tuple()
+        .all(conn)
+        .await?;
     Ok(rows)
 }
 
@@ -335,103 +391,15 @@ fn is_sqlite(conn: &impl ConnectionTrait) -> bool {
 }
 
 /// Times of last activity, many users at once. `updated_at` stays.
-pub async fn update_last_active(conn: &impl ConnectionTrait, ids: &[i64], at: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn update_last_active(
+    conn: &impl ConnectionTrait,
+    ids: &[i64],
+    at: DateTime<Utc>,
+) -> Result<(), DbError> {
     user::Entity::update_many()
         .filter(user::Column::Id.is_in(ids.iter().copied()))
         .col_expr(user::Column::LastActive, Expr::value(at))
         .exec(conn)
         .await?;
-    Ok(())
-}
-
-/// Bytes that a user may and does store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
-pub struct StorageInfo {
-    pub quota: i64,
-    pub used_space: i64,
-}
-
-pub async fn find_space(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<StorageInfo>, DbError> {
-    let query = user::Entity::find_by_id(id.0)
-        .select_only()
-        .columns([user::Column::Quota, user::Column::UsedSpace]);
-    Ok(query.into_model::<StorageInfo>().one(conn).await?)
-}
-
-/// Takes `bytes` of the quota; `false` when they do not fit.
-pub async fn claim_space(conn: &impl ConnectionTrait, id: UserId, bytes: i64) -> Result<bool, DbError> {
-    let sql = "UPDATE users SET used_space = used_space + ? WHERE id = ? AND used_space + ? <= quota";
-    Ok(dialect::execute(conn, sql, [bytes.into(), id.into(), bytes.into()]).await? == 1)
-}
-
-/// Gives `bytes` back; never below zero. `false` when more was given back than was taken.
-pub async fn update_space_released(conn: &impl ConnectionTrait, id: UserId, bytes: i64) -> Result<bool, DbError> {
-    let sql = "UPDATE users SET used_space = used_space - ? WHERE id = ? AND used_space >= ?";
-    if dialect::execute(conn, sql, [bytes.into(), id.into(), bytes.into()]).await? == 1 {
-        return Ok(true);
-    }
-    dialect::execute(conn, "UPDATE users SET used_space = 0 WHERE id = ?", [id.into()]).await?;
-    Ok(false)
-}
-
-pub async fn update_space(conn: &impl ConnectionTrait, id: UserId, used: i64) -> Result<(), DbError> {
-    dialect::execute(conn, "UPDATE users SET used_space = ? WHERE id = ?", [used.into(), id.into()]).await?;
-    Ok(())
-}
-
-/// Accounts that were deactivated before `before` and still hold personal data.
-pub async fn list_due_for_purge(
-    conn: &impl ConnectionTrait,
-    before: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<i64>, DbError> {
-    let ids = user::Entity::find()
-        .select_only()
-        .column(user::Column::Id)
-        .filter(user::Column::IsActive.eq(false))
-        .filter(user::Column::DeactivatedAt.lt(before))
-        .filter(user::Column::PurgedAt.is_null())
-        .order_by_asc(user::Column::Id)
-        .limit(limit)
-        .into_tuple()
-        .all(conn)
-        .await?;
-    Ok(ids)
-}
-
-/// Replaces everything personal. The row stays, because content points to it.
-pub async fn update_anonymised(conn: &impl ConnectionTrait, id: UserId, now: DateTime<Utc>) -> Result<(), DbError> {
-    let name = format!("deleted_{id}");
-    let address = format!("{name}@invalid");
-    let text = |value: &str| Expr::value(value.to_owned());
-    let nothing = || Expr::value(None::<String>);
-    use user::Column as C;
-    let changes = vec![
-        (C::Username, text(&name)),
-        (C::UsernameKey, text(&name)),
-        (C::Email, text(&address)),
-        (C::EmailKey, text(&address)),
-        // Not a hash: no password verifies.
-        (C::Password, text("!")),
-        (C::DisplayName, text(&name)),
-        (C::Name, text("")),
-        (C::FirstName, text("")),
-        (C::LastName, text("")),
-        (C::Phone, nothing()),
-        (C::PhoneKey, nothing()),
-        (C::Avatar, nothing()),
-        (C::BirthDate, Expr::value(None::<chrono::NaiveDate>)),
-        (C::Gender, nothing()),
-        (C::Bio, nothing()),
-        (C::Country, nothing()),
-        (C::City, nothing()),
-        (C::Website, nothing()),
-        (C::Github, nothing()),
-        (C::PrivacySetting, text("{}")),
-        (C::LastLogin, Expr::value(None::<DateTime<Utc>>)),
-        (C::LastActive, Expr::value(None::<DateTime<Utc>>)),
-        (C::PurgedAt, Expr::value(now)),
-    ];
-    update(conn, id, changes, now).await?;
     Ok(())
 }

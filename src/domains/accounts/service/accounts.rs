@@ -92,9 +92,10 @@ impl Accounts {
                 }
                 Ok(account)
             }
-            Err(AccountsError::Db(e)) if e.is_unique(EMAIL_KEY) => {
-                Err(AccountsError::Taken { username: false, email: true })
-            }
+            Err(AccountsError::Db(e)) if e.is_unique(EMAIL_KEY) => Err(AccountsError::Taken {
+                username: false,
+                email: true,
+            }),
             Err(e) => Err(e),
         }
     }
@@ -110,7 +111,9 @@ impl Accounts {
             return Err(AccountsError::ApiKeyNotAllowed);
         }
         let reader = self.0.ctx.db.reader();
-        let current = users::find_full(reader, id).await?.ok_or(AccountsError::NotFound)?;
+        let current = users::find_full(reader, id)
+            .await?
+            .ok_or(AccountsError::NotFound)?;
         if current.email_key == email.key() {
             return Ok(());
         }
@@ -134,14 +137,20 @@ impl Accounts {
         let row = users::lock(tx, id).await?.ok_or(AccountsError::NotFound)?;
         let mut columns: Vec<(Column, SimpleExpr)> = Vec::new();
         let (mut change, mut void_tokens) = (None, false);
-        let AccountChanges { display_name, email, is_active, quota } = changes;
+        let AccountChanges {
+            display_name,
+            email,
+            is_active,
+            quota,
+        } = changes;
         if let Some(name) = display_name {
             columns.push((Column::DisplayName, Expr::value(name.or_username(&row.username))));
             change = Some(AuthChange::Profile { user: id });
         }
         if let Some(quota) = quota {
             columns.push((Column::Quota, Expr::value(quota)));
-            self.audit(tx, caller, id, "quota_changed", json!({ "quota": quota }), client).await?;
+            self.audit(tx, caller, id, "quota_changed", json!({ "quota": quota }), client)
+                .await?;
         }
         if let Some(email) = email.filter(|email| email.key() != row.email_key) {
             columns.extend(self.write_address(tx, caller, &row, &email, client).await?);
@@ -153,7 +162,8 @@ impl Accounts {
                 columns.push((Column::IsActive, Expr::value(false)));
                 void_tokens = true;
                 sessions::update_all_revoked(tx, id, None, self.now()).await?;
-                self.audit(tx, caller, id, "account_disabled", json!({}), client).await?;
+                self.audit(tx, caller, id, "account_disabled", json!({}), client)
+                    .await?;
                 change = Some(AuthChange::User { user: id });
             }
             Some(true) if !row.is_active => {
@@ -161,8 +171,12 @@ impl Accounts {
                     return Err(AccountsError::Purged);
                 }
                 columns.push((Column::IsActive, Expr::value(true)));
-                columns.push((Column::DeactivatedAt, Expr::value(None::<chrono::DateTime<chrono::Utc>>)));
-                self.audit(tx, caller, id, "account_enabled", json!({}), client).await?;
+                columns.push((
+                    Column::DeactivatedAt,
+                    Expr::value(None::<chrono::DateTime<chrono::Utc>>),
+                ));
+                self.audit(tx, caller, id, "account_enabled", json!({}), client)
+                    .await?;
                 change = Some(AuthChange::User { user: id });
             }
             _ => {}
@@ -173,7 +187,9 @@ impl Accounts {
         if !columns.is_empty() {
             users::update(tx, id, columns, self.now()).await?;
         }
-        let account = users::find_account(tx, id).await?.ok_or(AccountsError::NotFound)?;
+        let account = users::find_account(tx, id)
+            .await?
+            .ok_or(AccountsError::NotFound)?;
         let heard = match change {
             Some(change) => Some(self.tell(tx, change).await?),
             None => None,
@@ -232,5 +248,9 @@ impl Accounts {
 /// the transaction ends.
 pub(super) async fn keep_an_admin(tx: &Tx, leaving: UserId) -> Result<(), AccountsError> {
     let admins = users::lock_active_admins(tx).await?;
-    if admins == [leaving.0] { Err(AccountsError::LastStaff) } else { Ok(()) }
+    if admins == [leaving.0] {
+        Err(AccountsError::LastStaff)
+    } else {
+        Ok(())
+    }
 }

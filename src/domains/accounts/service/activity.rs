@@ -42,7 +42,12 @@ pub struct Activity(Mutex<Notes>);
 impl Activity {
     fn note(&self, caller: &Caller, ip: Option<&str>, now: i64, interval: i64) {
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Notes { last, users, sessions, keys } = &mut *notes;
+        let Notes {
+            last,
+            users,
+            sessions,
+            keys,
+        } = &mut *notes;
         let mut due = |used| match last.get(&used) {
             Some(at) if now - at < interval => false,
             _ => last.insert(used, now).is_none_or(|at| now - at >= interval),
@@ -75,7 +80,9 @@ impl Activity {
 
 impl Accounts {
     pub(super) fn note_use(&self, caller: &Caller, ip: Option<&str>, now: i64) {
-        let interval = i64::try_from(self.0.settings.last_active_interval.as_secs()).unwrap_or(60).max(1);
+        let interval = i64::try_from(self.0.settings.last_active_interval.as_secs())
+            .unwrap_or(60)
+            .max(1);
         self.0.activity.note(caller, ip, now, interval);
     }
 

@@ -33,13 +33,31 @@ pub struct ApiKeyView {
 impl From<api_key::Model> for ApiKeyView {
     fn from(row: api_key::Model) -> Self {
         let api_key::Model {
-            id, user_id, name, key_hash: _, prefix, is_active, permissions, last_used, last_used_ip, created_at,
+            id,
+            user_id,
+            name,
+            key_hash: _,
+            prefix,
+            is_active,
+            permissions,
+            last_used,
+            last_used_ip,
+            created_at,
             expires_at,
         } = row;
         let permissions = Scopes::from_json(&permissions).as_slice().to_vec();
         let user_id = UserId(user_id);
         ApiKeyView {
-            id, user_id, name, prefix, is_active, permissions, last_used, last_used_ip, created_at, expires_at,
+            id,
+            user_id,
+            name,
+            prefix,
+            is_active,
+            permissions,
+            last_used,
+            last_used_ip,
+            created_at,
+            expires_at,
         }
     }
 }
@@ -66,7 +84,10 @@ impl Accounts {
     ) -> Result<CreatedApiKey, AccountsError> {
         let name = name.trim().to_owned();
         if name.is_empty() || name.chars().count() > MAX_NAME {
-            return Err(AccountsError::field("name", yunque_kernel::error::messages::too_long(MAX_NAME)));
+            return Err(AccountsError::field(
+                "name",
+                yunque_kernel::error::messages::too_long(MAX_NAME),
+            ));
         }
         let scopes = match scopes {
             [] => Scopes::all(),
@@ -80,7 +101,10 @@ impl Accounts {
             let (accounts, new, name, scopes) = (accounts.clone(), new.clone(), name.clone(), scopes.clone());
             async move {
                 // The lock makes the limit exact.
-                let owner = users::lock(&tx, user).await?.filter(|u| u.is_active).ok_or(AccountsError::NotFound)?;
+                let owner = users::lock(&tx, user)
+                    .await?
+                    .filter(|u| u.is_active)
+                    .ok_or(AccountsError::NotFound)?;
                 if scopes.staff() && !owner.is_staff {
                     return Err(AccountsError::PermissionDenied);
                 }
@@ -95,7 +119,10 @@ impl Accounts {
             }
         });
         match created.await {
-            Ok(row) => Ok(CreatedApiKey { view: row.into(), text: key.text.clone() }),
+            Ok(row) => Ok(CreatedApiKey {
+                view: row.into(),
+                text: key.text.clone(),
+            }),
             Err(AccountsError::Db(e)) if e.is_unique(keys::NAME_KEY) => Err(AccountsError::KeyNameTaken),
             Err(e) => Err(e),
         }
@@ -122,7 +149,8 @@ impl Accounts {
                 let row = keys::find(&tx, id).await?.ok_or(AccountsError::NotFound)?;
                 keys::delete(&tx, id).await?;
                 let (user, data) = (UserId(row.user_id), json!({ "key_id": id, "prefix": row.prefix }));
-                security::insert_event(&tx, Some(user), "api_key_revoked", None, &data, accounts.now()).await?;
+                security::insert_event(&tx, Some(user), "api_key_revoked", None, &data, accounts.now())
+                    .await?;
                 Ok::<_, AccountsError>((row, accounts.tell(&tx, AuthChange::User { user }).await?))
             }
         });

@@ -71,7 +71,9 @@ impl Accounts {
             return Ok(caller);
         }
         let ticket = self.0.cache.ticket();
-        let state = keys::find_state(self.0.ctx.db.reader(), &hash).await?.ok_or(AccountsError::TokenInvalid)?;
+        let state = keys::find_state(self.0.ctx.db.reader(), &hash)
+            .await?
+            .ok_or(AccountsError::TokenInvalid)?;
         let expires_at = state.expires_at.map(|at| at.timestamp());
         if !state.key_active || !state.is_active || expires_at.is_some_and(|at| at <= now) {
             return Err(AccountsError::TokenInvalid);
@@ -83,9 +85,14 @@ impl Accounts {
             is_staff: state.is_staff && scopes.staff(),
             user_type: UserType::from_stored(&state.user_type),
             session: None,
-            key: Some(ApiKeyRef { id: state.id, scopes: Arc::new(scopes) }),
+            key: Some(ApiKeyRef {
+                id: state.id,
+                scopes: Arc::new(scopes),
+            }),
         };
-        self.0.cache.store(ticket, key, caller.clone(), state.token_version, expires_at);
+        self.0
+            .cache
+            .store(ticket, key, caller.clone(), state.token_version, expires_at);
         self.note_use(&caller, Some(&ip.to_string()), now);
         Ok(caller)
     }

@@ -39,12 +39,30 @@ pub struct Brief {
 impl From<BriefRow> for Brief {
     fn from(row: BriefRow) -> Self {
         let BriefRow {
-            id, username, display_name, name, first_name, last_name, avatar, user_type, is_active, purged_at,
+            id,
+            username,
+            display_name,
+            name,
+            first_name,
+            last_name,
+            avatar,
+            user_type,
+            is_active,
+            purged_at,
         } = row;
         let user_type = UserType::from_stored(&user_type);
         let is_purged = purged_at.is_some();
         Brief {
-            id: UserId(id), username, display_name, name, first_name, last_name, avatar, user_type, is_active, is_purged,
+            id: UserId(id),
+            username,
+            display_name,
+            name,
+            first_name,
+            last_name,
+            avatar,
+            user_type,
+            is_active,
+            is_purged,
         }
     }
 }
@@ -57,7 +75,10 @@ pub struct Briefs {
 
 impl Briefs {
     pub fn new(bus: &HubBus) -> Self {
-        let entries = Cache::builder().max_capacity(CAPACITY).time_to_live(LONGEST_LIFE).build();
+        let entries = Cache::builder()
+            .max_capacity(CAPACITY)
+            .time_to_live(LONGEST_LIFE)
+            .build();
         let evictions = Arc::new(AtomicU64::new(0));
         let (cache, counter): (Cache<UserId, Arc<Brief>>, _) = (entries.clone(), evictions.clone());
         bus.on_change(Box::new(move |change| {
@@ -88,9 +109,15 @@ impl Accounts {
     /// Only the database's.
     pub async fn briefs(&self, ids: &[UserId]) -> Result<HashMap<UserId, Arc<Brief>>, DbError> {
         let cache = &self.0.briefs;
-        let mut found: HashMap<UserId, Arc<Brief>> =
-            ids.iter().filter_map(|id| Some((*id, cache.entries.get(id)?))).collect();
-        let mut missing: Vec<i64> = ids.iter().filter(|id| !found.contains_key(id)).map(|id| id.0).collect();
+        let mut found: HashMap<UserId, Arc<Brief>> = ids
+            .iter()
+            .filter_map(|id| Some((*id, cache.entries.get(id)?)))
+            .collect();
+        let mut missing: Vec<i64> = ids
+            .iter()
+            .filter(|id| !found.contains_key(id))
+            .map(|id| id.0)
+            .collect();
         missing.sort_unstable();
         missing.dedup();
         if missing.is_empty() {

@@ -63,8 +63,14 @@ mod tests {
 
     #[test]
     fn devices_are_guessed_from_the_user_agent() {
-        assert_eq!(device_type("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0) Mobile/15E"), "Mobile");
-        assert_eq!(device_type("Mozilla/5.0 (Linux; Android 14; Pixel) Mobile Safari"), "Mobile");
+        assert_eq!(
+            device_type("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0) Mobile/15E"),
+            "Mobile"
+        );
+        assert_eq!(
+            device_type("Mozilla/5.0 (Linux; Android 14; Pixel) Mobile Safari"),
+            "Mobile"
+        );
         assert_eq!(device_type("Mozilla/5.0 (Linux; Android 14; SM-X700)"), "Tablet");
         assert_eq!(device_type("Mozilla/5.0 (Windows NT 10.0; Win64)"), "Desktop");
         assert_eq!(device_type("curl/8.5.0"), "Unknown");
@@ -73,7 +79,10 @@ mod tests {
     #[test]
     fn an_ipv6_client_is_its_network() {
         assert_eq!(network_of("203.0.113.7".parse().expect("address")), "203.0.113.7");
-        assert_eq!(network_of("2001:db8:1:2:3:4:5:6".parse().expect("address")), "2001:db8:1:2::/64");
+        assert_eq!(
+            network_of("2001:db8:1:2:3:4:5:6".parse().expect("address")),
+            "2001:db8:1:2::/64"
+        );
         assert!(network_of("ffff:ffff:ffff:ffff::1".parse().expect("address")).len() <= 45);
     }
 }

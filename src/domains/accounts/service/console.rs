@@ -51,8 +51,22 @@ pub struct UserView {
 
 impl From<AccountRow> for UserView {
     fn from(row: AccountRow) -> Self {
-        let AccountRow { id, username, email, display_name, is_active, is_staff } = row;
-        UserView { id, username, email, display_name, is_active, is_staff }
+        let AccountRow {
+            id,
+            username,
+            email,
+            display_name,
+            is_active,
+            is_staff,
+        } = row;
+        UserView {
+            id,
+            username,
+            email,
+            display_name,
+            is_active,
+            is_staff,
+        }
     }
 }
 
@@ -104,7 +118,9 @@ impl Accounts {
             password: Password::parse(new.password.expose_secret()).map_err(field("password"))?,
             display_name: DisplayName::default(),
         };
-        let created = self.create_unchecked(registration, UserType::Admin, "", "", &Claim::none()).await?;
+        let created = self
+            .create_unchecked(registration, UserType::Admin, "", "", &Claim::none())
+            .await?;
         Ok(created.into())
     }
 
@@ -130,7 +146,10 @@ impl Accounts {
     /// # Errors
     /// Only the database's.
     pub async fn console_list(&self, filter: &UserFilter) -> Result<(Vec<UserView>, u64), AccountsError> {
-        let page = Page { page: Ord::max(filter.page, 1), size: Ord::clamp(filter.page_size, 1, 1000) };
+        let page = Page {
+            page: Ord::max(filter.page, 1),
+            size: Ord::clamp(filter.page_size, 1, 1000),
+        };
         let (rows, total) = users::list(self.0.ctx.db.reader(), filter.search.as_deref(), page).await?;
         Ok((rows.into_iter().map(UserView::from).collect(), total))
     }
@@ -139,8 +158,19 @@ impl Accounts {
     /// `NotFound`.
     pub async fn console_show(&self, id: UserId) -> Result<UserDetails, AccountsError> {
         let reader = self.0.ctx.db.reader();
-        let row = users::find_full(reader, id).await?.ok_or(AccountsError::NotFound)?;
-        let user::Model { username, email, display_name, user_type, is_active, is_staff, is_verified, .. } = row;
+        let row = users::find_full(reader, id)
+            .await?
+            .ok_or(AccountsError::NotFound)?;
+        let user::Model {
+            username,
+            email,
+            display_name,
+            user_type,
+            is_active,
+            is_staff,
+            is_verified,
+            ..
+        } = row;
         Ok(UserDetails {
             id: id.0,
             username,
@@ -193,7 +223,11 @@ impl Accounts {
                 }
                 users::update(&tx, id, changes, now).await?;
                 sessions::update_all_revoked(&tx, id, None, now).await?;
-                let kind = if active { "account_enabled" } else { "account_disabled" };
+                let kind = if active {
+                    "account_enabled"
+                } else {
+                    "account_disabled"
+                };
                 security::insert_event(&tx, Some(id), kind, None, &json!({ "by": "console" }), now).await?;
                 Ok(Some(accounts.tell(&tx, AuthChange::User { user: id }).await?))
             }
@@ -205,9 +239,13 @@ impl Accounts {
     ///
     /// # Errors
     /// `NotFound`, field faults of `password`.
-    pub async fn console_set_password(&self, id: UserId, password: &SecretString) -> Result<(), AccountsError> {
-        let password =
-            Password::parse(password.expose_secret()).map_err(|fault| AccountsError::field("password", fault))?;
+    pub async fn console_set_password(
+        &self,
+        id: UserId,
+        password: &SecretString,
+    ) -> Result<(), AccountsError> {
+        let password = Password::parse(password.expose_secret())
+            .map_err(|fault| AccountsError::field("password", fault))?;
         self.set_password(id, &password, "console", None).await
     }
 
@@ -215,7 +253,9 @@ impl Accounts {
     /// `NotFound`.
     pub async fn console_sessions(&self, id: UserId) -> Result<Vec<SessionView>, AccountsError> {
         let reader = self.0.ctx.db.reader();
-        users::find_account(reader, id).await?.ok_or(AccountsError::NotFound)?;
+        users::find_account(reader, id)
+            .await?
+            .ok_or(AccountsError::NotFound)?;
         let rows = sessions::list_live(reader, id, self.now()).await?;
         let view = |row: crate::entity::session::Model| SessionView {
             id: row.id,

@@ -15,7 +15,7 @@ use crate::entity::user::Column;
 use crate::error::AccountsError;
 use crate::jobs::PurgeUser;
 use crate::policy;
-use crate::repo::{keys, security, sessions, users};
+use crate::repo::{keys, purge, security, sessions, users};
 use crate::values::CurrentPassword;
 use crate::{Accounts, Heard};
 
@@ -66,7 +66,15 @@ impl Accounts {
         sessions::update_all_revoked(tx, id, None, now).await?;
         keys::update_all_disabled(tx, id).await?;
         security::update_mail_tokens_void(tx, id, now).await?;
-        security::insert_event(tx, Some(id), "account_deactivated", Some(ip), &json!({ "by": by }), now).await?;
+        security::insert_event(
+            tx,
+            Some(id),
+            "account_deactivated",
+            Some(ip),
+            &json!({ "by": by }),
+            now,
+        )
+        .await?;
         self.tell(tx, AuthChange::User { user: id }).await
     }
 
@@ -76,7 +84,10 @@ impl Accounts {
         id: UserId,
         request_id: Option<String>,
     ) -> Result<(), DbError> {
-        let job = NewJob::new(&PurgeUser { user_id: id }).owner(id).dedupe(PurgeUser::key(id)).request_id(request_id);
+        let job = NewJob::new(&PurgeUser { user_id: id })
+            .owner(id)
+            .dedupe(PurgeUser::key(id))
+            .request_id(request_id);
         self.0.ctx.queue.enqueue(tx, job).await?;
         Ok(())
     }
@@ -88,13 +99,15 @@ impl Accounts {
         let purged = self.0.ctx.db.write("purge_user", move |tx: Tx| {
             let accounts = accounts.clone();
             async move {
-                let Some(row) = users::lock(&tx, id).await? else { return Ok(None) };
+                let Some(row) = users::lock(&tx, id).await? else {
+                    return Ok(None);
+                };
                 if row.is_active || row.purged_at.is_some() {
                     return Ok(None);
                 }
                 let now = accounts.now();
-                users::update_anonymised(&tx, id, now).await?;
-                security::delete_traces(&tx, id).await?;
+                purge::update_anonymised(&tx, id, now).await?;
+                purge::delete_traces(&tx, id).await?;
                 for hook in accounts.purge_hooks() {
                     hook.user_purged(&tx, id).await?;
                 }

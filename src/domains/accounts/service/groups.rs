@@ -52,10 +52,18 @@ impl Accounts {
     /// # Errors
     /// `NotFound` for an unknown member; nothing is written then. A blank or long name.
     pub async fn create_group(&self, new: NewGroup) -> Result<GroupReport, AccountsError> {
-        let NewGroup { name, description, members, demo_user } = new;
+        let NewGroup {
+            name,
+            description,
+            members,
+            demo_user,
+        } = new;
         let name = name.trim().to_owned();
         if name.is_empty() || name.chars().count() > 150 {
-            return Err(AccountsError::field("name", yunque_kernel::error::messages::too_long(150)));
+            return Err(AccountsError::field(
+                "name",
+                yunque_kernel::error::messages::too_long(150),
+            ));
         }
         let mut found: Vec<(String, UserId)> = Vec::with_capacity(members.len() + 1);
         for member in members {
@@ -72,14 +80,22 @@ impl Accounts {
             let (name, description, found) = (name.clone(), description.clone(), found.clone());
             async move {
                 let is_new = groups::insert_ignore(&tx, &name, &description).await?;
-                let group = groups::find_by_name(&tx, &name).await?.ok_or(AccountsError::NotFound)?;
+                let group = groups::find_by_name(&tx, &name)
+                    .await?
+                    .ok_or(AccountsError::NotFound)?;
                 let mut added = Vec::new();
                 for (member, id) in found {
                     if groups::insert_member(&tx, group.id, id).await? {
                         added.push(member);
                     }
                 }
-                Ok::<_, AccountsError>(GroupReport { id: group.id, name: group.name, is_new, added, demo_user_created })
+                Ok::<_, AccountsError>(GroupReport {
+                    id: group.id,
+                    name: group.name,
+                    is_new,
+                    added,
+                    demo_user_created,
+                })
             }
         });
         written.await
@@ -100,7 +116,9 @@ impl Accounts {
             display_name: DisplayName::default(),
         };
         let user_type = yunque_kernel::auth::UserType::Customer;
-        let account = self.create_unchecked(new, user_type, "Developer", "User", &Claim::none()).await?;
+        let account = self
+            .create_unchecked(new, user_type, "Developer", "User", &Claim::none())
+            .await?;
         Ok((UserId(account.id), true))
     }
 
@@ -111,9 +129,17 @@ impl Accounts {
     /// Only the database's, or an overloaded hasher.
     pub async fn demo_password_in_use(&self) -> Result<bool, AccountsError> {
         let user = users::find_for_login(self.0.ctx.db.reader(), &name_key(DEMO_USERNAME), None).await?;
-        let Some(user) = user.filter(|user| user.is_active) else { return Ok(false) };
+        let Some(user) = user.filter(|user| user.is_active) else {
+            return Ok(false);
+        };
         let public = SecretString::from(DEMO_PASSWORD);
-        Ok(self.0.ctx.passwords.verify(&public, Some(user.password)).await?.is_right())
+        Ok(self
+            .0
+            .ctx
+            .passwords
+            .verify(&public, Some(user.password))
+            .await?
+            .is_right())
     }
 
     /// Whether a user belongs to a group of this name.

@@ -37,8 +37,13 @@ impl Accounts {
         password: &CurrentPassword,
         client: &Client,
     ) -> Result<Login, AccountsError> {
-        let (accounts, name, password, client) = (self.clone(), name.to_owned(), password.clone(), client.clone());
-        let task = async move { accounts.login_to_the_end(surface, &name, &password, &client).await };
+        let (accounts, name, password, client) =
+            (self.clone(), name.to_owned(), password.clone(), client.clone());
+        let task = async move {
+            accounts
+                .login_to_the_end(surface, &name, &password, &client)
+                .await
+        };
         let result = match yunque_kernel::task::spawn(task.in_current_span()).await {
             Ok(result) => result,
             Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
@@ -69,7 +74,9 @@ impl Accounts {
             }
         };
         let good = user.as_ref().filter(|user| verdict.is_right() && user.is_active);
-        let Some(good) = good else { return self.refuse(attempt, user, verdict, client).await };
+        let Some(good) = good else {
+            return self.refuse(attempt, user, verdict, client).await;
+        };
         if self.0.settings.require_verified_email && !good.is_verified {
             self.withdraw_attempt(&attempt).await;
             return Err(AccountsError::EmailNotVerified);
@@ -78,7 +85,8 @@ impl Accounts {
             Verdict::Right { needs_rehash: true } => self.0.ctx.passwords.hash(password.secret()).await.ok(),
             _ => None,
         };
-        self.open_session(surface, good.clone(), new_hash, attempt, client).await
+        self.open_session(surface, good.clone(), new_hash, attempt, client)
+            .await
     }
 
     async fn verify(
@@ -90,13 +98,11 @@ impl Accounts {
         let address = name.contains('@').then(|| email_key(name));
         let user = users::find_for_login(self.0.ctx.db.reader(), &name_key(name), address.as_deref()).await?;
         let stored = user.as_ref().map(|user| user.password.clone());
-        let verdict = self.0.ctx.passwords.verify(password.secret(), stored).await.map_err(|failure| {
-            if failure == PasswordFailure::Busy {
-                tracing::warn!("a login was refused because too many passwords wait to be hashed");
-            }
-            failure
-        })?;
-        Ok((user, verdict))
+        let verdict = self.0.ctx.passwords.verify(password.secret(), stored).await;
+        if verdict == Err(PasswordFailure::Busy) {
+            tracing::warn!("a login was refused because too many passwords wait to be hashed");
+        }
+        Ok((user, verdict?))
     }
 
     async fn refuse(
@@ -106,13 +112,22 @@ impl Accounts {
         verdict: Verdict,
         client: &Client,
     ) -> Result<Login, AccountsError> {
-        let reason = if verdict.is_right() { "inactive" } else { "bad_credentials" };
+        let reason = if verdict.is_right() {
+            "inactive"
+        } else {
+            "bad_credentials"
+        };
         let (user, client, now) = (user.map(|user| user.user_id()), client.clone(), self.now());
         let refused = self.0.ctx.db.write("login_refused", move |tx: Tx| {
             let (client, id) = (client.clone(), attempt.id);
             async move {
                 attempts::update_failed(&tx, id, reason).await?;
-                let Client { ip, user_agent, device_type, .. } = &client;
+                let Client {
+                    ip,
+                    user_agent,
+                    device_type,
+                    ..
+                } = &client;
                 security::insert_login_log(&tx, user, ip, user_agent, device_type, false, now).await
             }
         });
@@ -133,7 +148,11 @@ impl Accounts {
         let opened = self.0.ctx.db.write("login", move |tx: Tx| {
             let (accounts, user, client) = (accounts.clone(), user.clone(), client.clone());
             let (new_hash, attempt) = (new_hash.clone(), attempt.clone());
-            async move { accounts.write_session(&tx, surface, &user, new_hash, &attempt, &client).await }
+            async move {
+                accounts
+                    .write_session(&tx, surface, &user, new_hash, &attempt, &client)
+                    .await
+            }
         });
         let tokens = opened.await?.ok_or(AccountsError::InvalidCredentials)?;
         Ok(Login { account, tokens })
@@ -184,7 +203,12 @@ impl Accounts {
         );
         sessions::update_refresh_hash(tx, session, &sha256_hex(&tokens.refresh)).await?;
         attempts::update_succeeded(tx, attempt.id, &attempt.who, now).await?;
-        let Client { ip, user_agent, device_type, .. } = client;
+        let Client {
+            ip,
+            user_agent,
+            device_type,
+            ..
+        } = client;
         security::insert_login_log(tx, Some(id), ip, user_agent, device_type, true, now).await?;
         Ok(Some(tokens))
     }

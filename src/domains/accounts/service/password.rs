@@ -26,7 +26,9 @@ impl Accounts {
         new: &Password,
         client: &Client,
     ) -> Result<(), AccountsError> {
-        let user = self.prove_password(caller.user_id, Some(old), "old_password").await?;
+        let user = self
+            .prove_password(caller.user_id, Some(old), "old_password")
+            .await?;
         if old.expose() == new.expose() {
             return Err(AccountsError::field("new_password", policy::unchanged()));
         }
@@ -34,7 +36,8 @@ impl Accounts {
         let hash = self.0.ctx.passwords.hash(new.secret()).await?;
         let (accounts, client, session) = (self.clone(), client.clone(), caller.session);
         let changed = self.0.ctx.db.write("change_password", move |tx: Tx| {
-            let (accounts, client, user, hash) = (accounts.clone(), client.clone(), user.clone(), hash.clone());
+            let (accounts, client, user, hash) =
+                (accounts.clone(), client.clone(), user.clone(), hash.clone());
             async move {
                 let (id, now) = (user.user_id(), accounts.now());
                 if !users::update_password(&tx, id, Some(&user.password), &hash, false, now).await? {
@@ -42,7 +45,9 @@ impl Accounts {
                 }
                 sessions::update_all_revoked(&tx, id, Some(session), now).await?;
                 security::update_mail_tokens_void(&tx, id, now).await?;
-                accounts.note_password_change(&tx, &user, "self", Some(&client)).await?;
+                accounts
+                    .note_password_change(&tx, &user, "self", Some(&client))
+                    .await?;
                 Ok(accounts.tell(&tx, AuthChange::User { user: id }).await?)
             }
         });
@@ -58,12 +63,15 @@ impl Accounts {
         by: &'static str,
         client: Option<&Client>,
     ) -> Result<(), AccountsError> {
-        let user = users::find_credential(self.0.ctx.db.reader(), id).await?.ok_or(AccountsError::NotFound)?;
+        let user = users::find_credential(self.0.ctx.db.reader(), id)
+            .await?
+            .ok_or(AccountsError::NotFound)?;
         self.check_strength(new, user.owner(), "password")?;
         let hash = self.0.ctx.passwords.hash(new.secret()).await?;
         let (accounts, client) = (self.clone(), client.cloned());
         let set = self.0.ctx.db.write("set_password", move |tx: Tx| {
-            let (accounts, client, user, hash) = (accounts.clone(), client.clone(), user.clone(), hash.clone());
+            let (accounts, client, user, hash) =
+                (accounts.clone(), client.clone(), user.clone(), hash.clone());
             async move {
                 let now = accounts.now();
                 if !users::update_password(&tx, id, None, &hash, true, now).await? {
@@ -71,7 +79,9 @@ impl Accounts {
                 }
                 sessions::update_all_revoked(&tx, id, None, now).await?;
                 security::update_mail_tokens_void(&tx, id, now).await?;
-                accounts.note_password_change(&tx, &user, by, client.as_ref()).await?;
+                accounts
+                    .note_password_change(&tx, &user, by, client.as_ref())
+                    .await?;
                 Ok(accounts.tell(&tx, AuthChange::User { user: id }).await?)
             }
         });
@@ -101,11 +111,27 @@ impl Accounts {
         client: Option<&Client>,
     ) -> Result<(), AccountsError> {
         let (id, now, ip) = (user.user_id(), self.now(), client.map(|c| c.ip.clone()));
-        security::insert_event(tx, Some(id), "password_changed", ip.as_deref(), &json!({ "by": by }), now).await?;
-        let notice = PasswordChanged { username: user.username.clone(), changed_at: now, ip };
-        let mail = Message::new(user.email.clone(), client.map(|c| c.lang).unwrap_or_default(), &notice)
-            .owner(id)
-            .request_id(client.and_then(|c| c.request_id.clone()));
+        security::insert_event(
+            tx,
+            Some(id),
+            "password_changed",
+            ip.as_deref(),
+            &json!({ "by": by }),
+            now,
+        )
+        .await?;
+        let notice = PasswordChanged {
+            username: user.username.clone(),
+            changed_at: now,
+            ip,
+        };
+        let mail = Message::new(
+            user.email.clone(),
+            client.map(|c| c.lang).unwrap_or_default(),
+            &notice,
+        )
+        .owner(id)
+        .request_id(client.and_then(|c| c.request_id.clone()));
         Ok(self.0.ctx.mail.queue(tx, &self.0.ctx.queue, mail).await?)
     }
 }

@@ -39,7 +39,11 @@ impl Accounts {
         if !self.0.settings.registration_open {
             return Err(AccountsError::RegistrationClosed);
         }
-        self.0.ctx.limits.strict(Bucket::Register, &client.network).await?;
+        self.0
+            .ctx
+            .limits
+            .strict(Bucket::Register, &client.network)
+            .await?;
         self.create(new, claim).await.map(AccountOut::from)
     }
 
@@ -62,15 +66,30 @@ impl Accounts {
     }
 
     async fn create(&self, new: Registration, claim: &Claim) -> Result<AccountRow, AccountsError> {
-        let Registration { username, email, password, display_name } = new;
+        let Registration {
+            username,
+            email,
+            password,
+            display_name,
+        } = new;
         if username.is_reserved(&self.0.settings.reserved_names) {
             return Err(AccountsError::field("username", Username::reserved_fault()));
         }
-        let owner =
-            PasswordOwner { username: username.as_str(), email: email.as_str(), first_name: "", last_name: "" };
+        let owner = PasswordOwner {
+            username: username.as_str(),
+            email: email.as_str(),
+            first_name: "",
+            last_name: "",
+        };
         self.check_strength(&password, owner, "password")?;
-        let checked = Registration { username, email, password, display_name };
-        self.create_unchecked(checked, UserType::Customer, "", "", claim).await
+        let checked = Registration {
+            username,
+            email,
+            password,
+            display_name,
+        };
+        self.create_unchecked(checked, UserType::Customer, "", "", claim)
+            .await
     }
 
     /// Without the rules that only bind people: reserved names, the password policy.
@@ -82,7 +101,12 @@ impl Accounts {
         last_name: &str,
         claim: &Claim,
     ) -> Result<AccountRow, AccountsError> {
-        let Registration { username, email, password, display_name } = new;
+        let Registration {
+            username,
+            email,
+            password,
+            display_name,
+        } = new;
         let row = NewUser {
             display_name: display_name.or_username(username.as_str()),
             password_hash: self.0.ctx.passwords.hash(password.secret()).await?,
@@ -121,7 +145,9 @@ impl Accounts {
         let account = AccountRow { id: id.0, ..account };
         let data = serde_json::json!({ "user_type": if account.is_staff { "admin" } else { "customer" } });
         security::insert_event(tx, Some(id), "account_created", None, &data, now).await?;
-        claim.store(tx, 201, &AccountOut::from(account.clone()).to_json()).await?;
+        claim
+            .store(tx, 201, &AccountOut::from(account.clone()).to_json())
+            .await?;
         Ok(account)
     }
 

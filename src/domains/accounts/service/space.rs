@@ -7,7 +7,8 @@ use yunque_kernel::ids::UserId;
 use yunque_kernel::{DbError, Tx};
 
 use crate::Accounts;
-use crate::repo::users::{self, StorageInfo};
+use crate::repo::space::{self, StorageInfo};
+use crate::repo::users;
 
 impl Accounts {
     /// Takes `bytes` of a user's quota; `false` when they do not fit.
@@ -16,7 +17,7 @@ impl Accounts {
     /// Only the database's.
     pub async fn reserve_space(&self, tx: &Tx, user: UserId, bytes: u64) -> Result<bool, DbError> {
         match i64::try_from(bytes) {
-            Ok(bytes) => users::claim_space(tx, user, bytes).await,
+            Ok(bytes) => space::claim_space(tx, user, bytes).await,
             Err(_) => Ok(false),
         }
     }
@@ -27,7 +28,7 @@ impl Accounts {
     /// Only the database's.
     pub async fn release_space(&self, tx: &Tx, user: UserId, bytes: u64) -> Result<(), DbError> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if !users::update_space_released(tx, user, bytes).await? {
+        if !space::update_space_released(tx, user, bytes).await? {
             tracing::warn!(user.id = %user, space.bytes = bytes, "more space was given back than was taken; the counter is now 0");
         }
         Ok(())
@@ -40,10 +41,12 @@ impl Accounts {
     /// Only the database's.
     pub async fn recompute_space(&self, tx: &Tx, user: UserId, sum: u64) -> Result<i64, DbError> {
         let sum = i64::try_from(sum).unwrap_or(i64::MAX);
-        let Some(row) = users::lock(tx, user).await? else { return Ok(0) };
+        let Some(row) = users::lock(tx, user).await? else {
+            return Ok(0);
+        };
         let drift = row.used_space - sum;
         if drift != 0 {
-            users::update_space(tx, user, sum).await?;
+            space::update_space(tx, user, sum).await?;
         }
         Ok(drift)
     }
@@ -62,6 +65,8 @@ impl Accounts {
     /// # Errors
     /// Only the database's.
     pub async fn storage_info(&self, user: UserId) -> Result<StorageInfo, DbError> {
-        Ok(users::find_space(self.0.ctx.db.reader(), user).await?.unwrap_or_default())
+        Ok(space::find_space(self.0.ctx.db.reader(), user)
+            .await?
+            .unwrap_or_default())
     }
 }

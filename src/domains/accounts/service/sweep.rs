@@ -5,8 +5,8 @@ use yunque_kernel::ids::UserId;
 use yunque_kernel::{DbError, Tx};
 
 use crate::Accounts;
+use crate::repo::purge;
 use crate::repo::sweep::{self, Aged, BATCH};
-use crate::repo::users;
 
 const ATTEMPT_DAYS: i64 = 90;
 
@@ -23,16 +23,30 @@ impl Accounts {
         let plan = [
             // A session past its expiry has neither a valid refresh token nor a valid access token.
             (aged("auth_sessions", "id", "expires_at"), TimeDelta::days(1)),
-            (aged("auth_login_attempts", "id", "created_at"), TimeDelta::days(ATTEMPT_DAYS)),
-            (aged("auth_login_gates", "bucket", "touched_at"), TimeDelta::days(1)),
+            (
+                aged("auth_login_attempts", "id", "created_at"),
+                TimeDelta::days(ATTEMPT_DAYS),
+            ),
+            (
+                aged("auth_login_gates", "bucket", "touched_at"),
+                TimeDelta::days(1),
+            ),
             (aged("auth_changes", "id", "created_at"), TimeDelta::days(1)),
-            (aged("auth_email_verification_tokens", "id", "expires_at"), TimeDelta::days(1)),
-            (aged("auth_password_reset_tokens", "id", "expires_at"), TimeDelta::days(1)),
+            (
+                aged("auth_email_verification_tokens", "id", "expires_at"),
+                TimeDelta::days(1),
+            ),
+            (
+                aged("auth_password_reset_tokens", "id", "expires_at"),
+                TimeDelta::days(1),
+            ),
             (aged("user_login_logs", "id", "login_time"), login_logs),
         ];
         let mut removed = 0;
         for (aged, age) in plan {
-            let Some(before) = now.checked_sub_signed(age) else { continue };
+            let Some(before) = now.checked_sub_signed(age) else {
+                continue;
+            };
             loop {
                 let run = move |tx: Tx| async move { sweep::delete_aged(&tx, aged, before).await };
                 let count = self.0.ctx.db.write("sweep_accounts", run).await?;
@@ -48,8 +62,10 @@ impl Accounts {
 
     async fn queue_due_purges(&self) -> Result<(), DbError> {
         let age = TimeDelta::from_std(self.0.settings.purge_after).unwrap_or(TimeDelta::MAX);
-        let Some(before) = self.now().checked_sub_signed(age) else { return Ok(()) };
-        let due = users::list_due_for_purge(self.0.ctx.db.reader(), before, BATCH).await?;
+        let Some(before) = self.now().checked_sub_signed(age) else {
+            return Ok(());
+        };
+        let due = purge::list_due_for_purge(self.0.ctx.db.reader(), before, BATCH).await?;
         for id in due.into_iter().map(UserId) {
             let accounts = self.clone();
             let queued = self.0.ctx.db.write("queue_purge", move |tx: Tx| {

@@ -76,7 +76,11 @@ impl Accounts {
             ip: client.network.clone(),
             user_agent: client.user_agent.clone(),
         };
-        let turn = self.0.turns.next(&who, self.0.settings.login_threshold.failures).await?;
+        let turn = self
+            .0
+            .turns
+            .next(&who, self.0.settings.login_threshold.failures)
+            .await?;
         let begun = Instant::now();
         loop {
             match self.ask(&who).await? {
@@ -104,8 +108,9 @@ impl Accounts {
     /// The attempt was not verified after all.
     pub(super) async fn withdraw_attempt(&self, attempt: &Attempt) {
         let id = attempt.id;
-        let withdrawn =
-            self.0.ctx.db.write("login_withdraw", move |tx| async move { attempts::delete(&tx, id).await });
+        let withdrawn = self.0.ctx.db.write("login_withdraw", move |tx| async move {
+            attempts::delete(&tx, id).await
+        });
         if let Err(error) = withdrawn.await {
             // It counts as a failure for a while, which errs on the safe side.
             tracing::warn!(error = %error, "a login attempt could not be taken back");
@@ -122,7 +127,10 @@ async fn answer(
     let (pair, ip) = (settings.login_threshold, settings.ip_threshold);
     attempts::lock_gates(tx, who, now).await?;
     let counts = attempts::count(tx, who, now - pair.window, now - ip.window, now).await?;
-    let checks = [(counts.pair_all, counts.pair_pending, pair, true), (counts.ip_all, counts.ip_pending, ip, false)];
+    let checks = [
+        (counts.pair_all, counts.pair_pending, pair, true),
+        (counts.ip_all, counts.ip_pending, ip, false),
+    ];
     let mut blocked_until = None;
     for (all, pending, threshold, with_name) in checks {
         if all - pending >= i64::from(threshold.failures) {
@@ -133,7 +141,10 @@ async fn answer(
     if let Some(until) = blocked_until {
         return Ok(Answer::Blocked { until });
     }
-    if checks.iter().any(|(all, _, threshold, _)| *all >= i64::from(threshold.failures)) {
+    if checks
+        .iter()
+        .any(|(all, _, threshold, _)| *all >= i64::from(threshold.failures))
+    {
         return Ok(Answer::Wait);
     }
     Ok(Answer::Go(attempts::insert_pending(tx, who, now).await?))

@@ -8,8 +8,8 @@ use yunque_kernel::ids::{SessionId, UserId};
 
 use super::client::Client;
 use crate::error::AccountsError;
-use crate::repo::sessions::{self, Rotation, SessionState};
 use crate::repo::security;
+use crate::repo::sessions::{self, Rotation, SessionState};
 use crate::settings::TokenLives;
 use crate::{Accounts, Heard};
 
@@ -66,15 +66,22 @@ impl Accounts {
     }
 
     pub(super) fn issue(&self, subject: TokenSubject, now: DateTime<Utc>) -> TokenPair {
-        TokenPair { access: self.issue_access(subject, now), refresh: self.issue_refresh(subject, now) }
+        TokenPair {
+            access: self.issue_access(subject, now),
+            refresh: self.issue_refresh(subject, now),
+        }
     }
 
     fn issue_access(&self, subject: TokenSubject, now: DateTime<Utc>) -> String {
-        self.0.jwt.issue(&claims_of(subject, TokenType::Access, subject.access_ttl, now))
+        self.0
+            .jwt
+            .issue(&claims_of(subject, TokenType::Access, subject.access_ttl, now))
     }
 
     fn issue_refresh(&self, subject: TokenSubject, now: DateTime<Utc>) -> String {
-        self.0.jwt.issue(&claims_of(subject, TokenType::Refresh, subject.refresh_ttl, now))
+        self.0
+            .jwt
+            .issue(&claims_of(subject, TokenType::Refresh, subject.refresh_ttl, now))
     }
 
     /// Exchanges a refresh token for a new pair; the old one is void. Of parallel uses of one token
@@ -88,14 +95,25 @@ impl Accounts {
         token: Option<&str>,
         client: &Client,
     ) -> Result<TokenPair, AccountsError> {
-        let token = token.map(str::trim).filter(|t| !t.is_empty()).ok_or(AccountsError::RefreshRequired)?;
-        let claims = self.0.jwt.verify(token, TokenType::Refresh, self.now().timestamp()).map_err(fault)?;
+        let token = token
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+            .ok_or(AccountsError::RefreshRequired)?;
+        let claims = self
+            .0
+            .jwt
+            .verify(token, TokenType::Refresh, self.now().timestamp())
+            .map_err(fault)?;
         let presented = sha256_hex(token);
         let (accounts, client, token) = (self.clone(), client.clone(), token.to_owned());
         let done = self.0.ctx.db.write("refresh", move |tx| {
             let (accounts, claims, client) = (accounts.clone(), claims.clone(), client.clone());
             let (presented, token) = (presented.clone(), token.clone());
-            async move { accounts.rotate(&tx, surface, &claims, &presented, token, &client).await }
+            async move {
+                accounts
+                    .rotate(&tx, surface, &claims, &presented, token, &client)
+                    .await
+            }
         });
         match done.await? {
             Refreshed::Pair(pair) => Ok(pair),
@@ -117,7 +135,9 @@ impl Accounts {
         client: &Client,
     ) -> Result<Refreshed, AccountsError> {
         let session = claims.session();
-        let Some(state) = sessions::find_state(tx, session).await? else { return Ok(Refreshed::Unusable) };
+        let Some(state) = sessions::find_state(tx, session).await? else {
+            return Ok(Refreshed::Unusable);
+        };
         if !fits(&state, surface, claims) {
             return Ok(Refreshed::Unusable);
         }
@@ -132,8 +152,15 @@ impl Accounts {
         };
         if !self.0.settings.rotate_refresh {
             let current = sessions::claim_use(tx, session, presented, now).await?;
-            let pair = TokenPair { access: self.issue_access(subject, now), refresh: token };
-            return Ok(if current { Refreshed::Pair(pair) } else { Refreshed::Unusable });
+            let pair = TokenPair {
+                access: self.issue_access(subject, now),
+                refresh: token,
+            };
+            return Ok(if current {
+                Refreshed::Pair(pair)
+            } else {
+                Refreshed::Unusable
+            });
         }
         let pair = self.issue(subject, now);
         let rotation = Rotation {
@@ -151,26 +178,50 @@ impl Accounts {
 
     /// The token is genuine but not the current one. Reads the session again, because the winner may
     /// have committed only now.
-    async fn judge_second_use(&self, tx: &Tx, claims: &Claims, client: &Client) -> Result<Refreshed, AccountsError> {
+    async fn judge_second_use(
+        &self,
+        tx: &Tx,
+        claims: &Claims,
+        client: &Client,
+    ) -> Result<Refreshed, AccountsError> {
         let session = claims.session();
-        let Some(state) = sessions::find_state(tx, session).await? else { return Ok(Refreshed::Unusable) };
-        let used = claims.generation.is_some_and(|generation| i64::from(state.generation) > generation);
+        let Some(state) = sessions::find_state(tx, session).await? else {
+            return Ok(Refreshed::Unusable);
+        };
+        let used = claims
+            .generation
+            .is_some_and(|generation| i64::from(state.generation) > generation);
         if state.revoked_at.is_some() || !used {
             return Ok(Refreshed::Unusable);
         }
         // Only of the latest rotation do we know when it was; an older token is certainly reused.
-        let latest = claims.generation.is_some_and(|generation| i64::from(state.generation) == generation + 1);
+        let latest = claims
+            .generation
+            .is_some_and(|generation| i64::from(state.generation) == generation + 1);
         let grace = TimeDelta::from_std(self.0.settings.reuse_grace).unwrap_or(TimeDelta::MAX);
-        let raced = state.rotated_at.is_some_and(|at| client.received_at <= at.checked_add_signed(grace).unwrap_or(at));
+        let raced = state
+            .rotated_at
+            .is_some_and(|at| client.received_at <= at.checked_add_signed(grace).unwrap_or(at));
         if latest && raced {
             return Ok(Refreshed::LostRace);
         }
         let user = UserId(state.user_id);
         sessions::claim_revocation(tx, user, session, self.now()).await?;
-        let data = serde_json::json!({ "sid": session, "gen": claims.generation, "current_gen": state.generation });
-        security::insert_event(tx, Some(user), "refresh_token_reused", Some(&client.ip), &data, self.now()).await?;
+        let data =
+            serde_json::json!({ "sid": session, "gen": claims.generation, "current_gen": state.generation });
+        security::insert_event(
+            tx,
+            Some(user),
+            "refresh_token_reused",
+            Some(&client.ip),
+            &data,
+            self.now(),
+        )
+        .await?;
         tracing::warn!(user.id = %user, session.id = %session, "a refresh token was used twice; its session is revoked");
-        Ok(Refreshed::Reused(self.tell(tx, AuthChange::Session { user, session }).await?))
+        Ok(Refreshed::Reused(
+            self.tell(tx, AuthChange::Session { user, session }).await?,
+        ))
     }
 }
 

@@ -29,8 +29,10 @@ use crate::Files;
 /// Body limit of the multipart way: the file and room for its other parts.
 const MULTIPART_LIMIT: u64 = (1 << 30) + (1 << 20);
 const RESTARTED: Text = Text::fixed("重新上传任务已启动", "Upload restarted.");
-/// Longest value of a plain multipart field.
-const MAX_FIELD: usize = 4096;
+/// Fields of a multipart upload besides the file. Others are skipped unread.
+const PLAIN_FIELDS: [&str; 3] = ["path", "content_type", "size"];
+/// Longest value of one, in bytes.
+const MAX_FIELD: usize = 8192;
 
 pub(super) struct UploadApi {
     files: Files,
@@ -202,9 +204,12 @@ impl UploadApi {
         let mut hash = Sha256::new();
         while let Some(part) = body.next().await? {
             let name = part.name().unwrap_or_default().to_owned();
+            if PLAIN_FIELDS.contains(&name.as_str()) {
+                let text = body.text(part, MAX_FIELD).await?;
+                fields.set(&name, &text)?;
+                continue;
+            }
             if name != "file" {
-                let fault = body.fault();
-                fields.take(&name, part).await.map_err(|e| e.unwrap_or_else(|| fault.explain()))?;
                 continue;
             }
             let mut faults = Faults::new();
@@ -265,22 +270,12 @@ struct PlainFields {
 }
 
 impl PlainFields {
-    /// Reads one field. `Err(None)`: the body broke.
-    async fn take(&mut self, name: &str, part: Field) -> Result<(), Option<ApiError>> {
-        let bytes = part.bytes().await.map_err(|_| None)?;
-        if bytes.len() > MAX_FIELD {
-            return Err(Some(Faults::one(name, messages::too_long(MAX_FIELD))));
-        }
-        let text = String::from_utf8(bytes).map_err(|_| Some(Faults::one(name, messages::BAD_TYPE)))?;
-        let text = text.trim().to_owned();
+    fn set(&mut self, name: &str, text: &str) -> Result<(), ApiError> {
+        let text = text.trim();
         match name {
-            "path" => self.path = Some(text),
-            "content_type" => self.content_type = Some(text).filter(|t| !t.is_empty()),
-            "size" => {
-                let size = text.parse().map_err(|_| Some(Faults::one("size", messages::BAD_TYPE)))?;
-                self.size = Some(size);
-            }
-            _ => {}
+            "path" => self.path = Some(text.to_owned()),
+            "content_type" => self.content_type = Some(text.to_owned()).filter(|t| !t.is_empty()),
+            _ => self.size = Some(text.parse().map_err(|_| Faults::one("size", messages::BAD_TYPE))?),
         }
         Ok(())
     }

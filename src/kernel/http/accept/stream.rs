@@ -4,6 +4,9 @@
 //!   one), however slowly it drips. An idle connection ends after the keep-alive time.
 //! * While a request runs, reading has no deadline here: the body has its own pace (`body::gate`),
 //!   and a slow handler is no fault of the client.
+//! * A client that closes its sending side while its request runs may still read: the end is hidden
+//!   from the parser, which would drop the request, for just under a second. A client that is gone
+//!   looks the same, so its work is cancelled that much later.
 //! * A client that takes no byte of an answer for the write timeout is cut off.
 //! * Closing before everything was read would make the kernel send a reset, which can destroy the
 //!   answer on its way; so after the last write the rest is read and dropped for a short while.
@@ -12,8 +15,8 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,6 +31,9 @@ use crate::http::settings::Timeouts;
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LINGER_TOTAL: Duration = Duration::from_secs(15);
 
+/// How long a running request may outlive the client's sending side.
+const HALF_CLOSED: Duration = Duration::from_millis(900);
+
 /// What the stream and the service of one connection share.
 #[derive(Debug)]
 pub(super) struct ConnState {
@@ -37,6 +43,8 @@ pub(super) struct ConnState {
     upgraded: AtomicBool,
     /// When the last answer was complete.
     idle_since: Mutex<Instant>,
+    /// Whoever waits for the next head; without a deadline as long as a request runs.
+    reader: Mutex<Option<Waker>>,
 }
 
 impl ConnState {
@@ -47,10 +55,15 @@ impl ConnState {
             served: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
+            reader: Mutex::default(),
         })
     }
 
-    fn tap(&self) -> std::sync::MutexGuard<'_, Tap> {
+    fn reader(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tap(&self) -> MutexGuard<'_, Tap> {
         self.tap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -86,6 +99,11 @@ impl Drop for Running {
         *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.0.served.store(true, Ordering::Release);
         self.0.running.fetch_sub(1, Ordering::AcqRel);
+        // The parser looked for the next head before this answer was complete and would not look
+        // again by itself; now there is a deadline.
+        if let Some(reader) = self.0.reader().take() {
+            reader.wake();
+        }
     }
 }
 
@@ -99,6 +117,7 @@ pub(super) struct Guarded {
     /// The parser gets this next, and then nothing more.
     ending: Option<&'static [u8]>,
     cut: bool,
+    half_closed: Option<Pin<Box<Sleep>>>,
     read_timer: Option<Pin<Box<Sleep>>>,
     write_timer: Option<Pin<Box<Sleep>>>,
     linger: Option<Linger>,
@@ -120,6 +139,7 @@ impl Guarded {
             head_begun: None,
             ending: None,
             cut: false,
+            half_closed: None,
             read_timer: None,
             write_timer: None,
             linger: None,
@@ -147,6 +167,7 @@ impl Guarded {
 
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let Some(deadline) = self.read_deadline() else {
+            *self.state.reader() = Some(cx.waker().clone());
             return Poll::Pending;
         };
         let timer = self
@@ -190,6 +211,18 @@ impl Guarded {
                 Poll::Ready(Ok(()))
             }
         }
+    }
+
+    /// The client sends nothing more. Ready when the parser may know.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.state.is_running() || self.state.tap().has_unread() {
+            return Poll::Ready(Ok(()));
+        }
+        *self.state.reader() = Some(cx.waker().clone());
+        let timer = self
+            .half_closed
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(HALF_CLOSED)));
+        timer.as_mut().poll(cx).map(Ok)
     }
 
     fn poll_write_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -252,6 +285,9 @@ impl AsyncRead for Guarded {
         if this.cut {
             return this.poll_ending(cx, buf);
         }
+        if this.half_closed.is_some() {
+            return this.poll_end(cx);
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
@@ -262,7 +298,8 @@ impl AsyncRead for Guarded {
                 }
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Ready(Ok(())) => this.poll_end(cx),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => this.poll_read_deadline(cx).map(Err),
         }
     }

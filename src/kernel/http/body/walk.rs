@@ -141,7 +141,12 @@ impl Walker<'_> {
             return self.fault(path, messages::too_long(rule.max));
         }
         if rule.min > 1 && !longer_than(text, rule.min - 1) {
-            return self.fault(path, messages::too_short(rule.min));
+            let short = if rule.verbatim {
+                messages::short_password
+            } else {
+                messages::too_short
+            };
+            return self.fault(path, short(rule.min));
         }
         if let Some(Err(fault)) = rule.check.map(|check| check(text)) {
             match fault.code {

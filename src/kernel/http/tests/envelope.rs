@@ -230,3 +230,24 @@ async fn the_document_and_its_page_are_served() {
     assert!(page.body.contains("/docs/viewer.js") && !page.body.contains("http"));
     assert!(server.get("/docs/viewer.js").await.body.len() > 1_000_000);
 }
+
+#[tokio::test]
+async fn a_trusted_proxy_speaks_for_its_clients() {
+    let secure = [("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "203.0.113.9")];
+    let server = TestServer::start().await;
+    let answer = server.send("GET", "/things/1", &secure, "").await;
+    assert_eq!(answer.header("strict-transport-security"), None);
+    let server = TestServer::with(&[
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+        ("RATE_LIMIT_ANONYMOUS", "1/min"),
+    ])
+    .await;
+    let answer = server.send("GET", "/things/1", &secure, "").await;
+    assert!(answer.header("strict-transport-security").is_some());
+    server
+        .send("GET", "/things/1", &secure, "")
+        .await
+        .assert_error(429, "throttled");
+    let other = [("X-Forwarded-For", "203.0.113.10")];
+    assert_eq!(server.send("GET", "/things/1", &other, "").await.status, 200);
+}

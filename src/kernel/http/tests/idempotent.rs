@@ -80,7 +80,8 @@ async fn a_client_that_leaves_gives_its_claim_back() {
     stream.write_all(text.as_bytes()).await.expect("sent");
     tokio::time::sleep(Duration::from_millis(150)).await;
     drop(stream);
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    // It might only have closed its sending side; see `accept`.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     let again = server.send("POST", "/once", &[KEY], body).await;
     assert_eq!(
         (again.status, again.header("idempotent-replayed")),

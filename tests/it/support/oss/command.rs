@@ -24,6 +24,7 @@ pub fn command_answer(state: &State, command: &str, query: &[(String, Option<Str
         }
         "fail_always" => lock(&state.faults).fail_always = Some(status),
         "stall" => drop(state.stalled.send_replace(text("on") != "false")),
+        "hold_answers" => drop(state.held.send_replace(text("on") != "false")),
         "cut_after" => lock(&state.faults).cut_after = Some(number("bytes")),
         "slow" => lock(&state.faults).bytes_per_second = Some(number("bytes_per_second").max(1)),
         "recover" => state.recover(),

@@ -58,6 +58,11 @@ pub(super) async fn answer(state: Arc<State>, request: Request<Incoming>) -> io:
             error_answer(&refusal, parts.method == Method::HEAD)
         }
     };
+    let mut held = state.held.subscribe();
+    if *held.borrow() {
+        let _ = held.wait_for(|on| !on).await;
+        return Err(io::Error::other("answered by nobody"));
+    }
     allow_origin(&parts, &rules, answer.headers_mut());
     let id = HeaderValue::from_str(&uuid::Uuid::new_v4().simple().to_string()).expect("hex");
     answer.headers_mut().insert("x-oss-request-id", id);

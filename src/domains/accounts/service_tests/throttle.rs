@@ -8,14 +8,25 @@ async fn ten_failures_block_the_pair_even_for_the_right_password() {
     srv.user("bob").await;
     srv.user("carol").await;
     for _ in 0..10 {
-        assert_eq!(code(srv.try_login("bob", "wrong").await.expect_err("wrong")), "invalid_credentials");
+        assert_eq!(
+            code(srv.try_login("bob", "wrong").await.expect_err("wrong")),
+            "invalid_credentials"
+        );
     }
     let blocked = ApiError::from(srv.try_login("BOB", PASSWORD).await.expect_err("blocked"));
     assert_eq!((blocked.status, blocked.code), (429, "login_blocked"));
-    assert!(blocked.headers.iter().any(|(name, value)| *name == "retry-after" && value.parse::<u64>().expect("seconds") <= 300));
+    assert!(
+        blocked
+            .headers
+            .iter()
+            .any(|(name, value)| *name == "retry-after" && value.parse::<u64>().expect("seconds") <= 300)
+    );
     assert!(srv.try_login("carol", PASSWORD).await.is_ok());
     let password = CurrentPassword::parse(PASSWORD).expect("not empty");
-    let elsewhere = srv.accounts.login(Surface::Cloud, "bob", &password, &srv.client_at("198.51.100.1")).await;
+    let elsewhere = srv
+        .accounts
+        .login(Surface::Cloud, "bob", &password, &srv.client_at("198.51.100.1"))
+        .await;
     assert!(elsewhere.is_ok(), "nobody locks anybody else out");
     srv.pass(301);
     assert!(srv.try_login("bob", PASSWORD).await.is_ok());
@@ -40,7 +51,10 @@ async fn an_address_is_blocked_for_all_names() {
     for n in 0..12 {
         assert!(srv.try_login(&format!("name{n}"), "wrong").await.is_err());
     }
-    assert_eq!(code(srv.try_login("bob", PASSWORD).await.expect_err("blocked")), "login_blocked");
+    assert_eq!(
+        code(srv.try_login("bob", PASSWORD).await.expect_err("blocked")),
+        "login_blocked"
+    );
     srv.pass(901);
     assert!(srv.try_login("bob", PASSWORD).await.is_ok());
 }
@@ -51,7 +65,9 @@ async fn parallel_wrong_guesses_are_verified_no_more_often_than_the_limit() {
     srv.user("bob").await;
     let guess = |password: &'static str| {
         let srv = srv.clone();
-        tokio::spawn(async move { srv.try_login("bob", password).await.map(drop).map_err(code) })
+        yunque_kernel::task::spawn(
+            async move { srv.try_login("bob", password).await.map(drop).map_err(code) },
+        )
     };
     let tasks: Vec<_> = (0..20).map(|_| guess("wrong password")).collect();
     let mut verified = 0;
@@ -65,7 +81,15 @@ async fn parallel_wrong_guesses_are_verified_no_more_often_than_the_limit() {
     srv.pass(301);
     let tasks: Vec<_> = (0..20).map(|_| guess(PASSWORD)).collect();
     for task in tasks {
-        assert_eq!(task.await.expect("joined"), Ok(()), "right passwords only wait for each other");
+        assert_eq!(
+            task.await.expect("joined"),
+            Ok(()),
+            "right passwords only wait for each other"
+        );
     }
-    assert_eq!(srv.count("SELECT count(*) FROM auth_login_attempts WHERE failure_reason = 'pending'").await, 0);
+    assert_eq!(
+        srv.count("SELECT count(*) FROM auth_login_attempts WHERE failure_reason = 'pending'")
+            .await,
+        0
+    );
 }

@@ -1,5 +1,5 @@
-//! Rules that need a database, on a temporary SQLite file. The full matrix and HTTP are in
-//! `tests/it`.
+//! Rules that need a database: a temporary SQLite file, or one of its own on `TEST_DATABASE_URL`.
+//! HTTP is in `tests/it`.
 
 mod admin;
 mod keys;
@@ -41,7 +41,10 @@ impl Server {
     pub async fn with(values: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("temporary folder");
         let mut values = values.to_vec();
+        let url = fresh_database().await;
         values.push(("SQLITE_SYNCHRONOUS", "off"));
+        values.push(("DATABASE_URL", &url));
+        values.push(("DATABASE_MAX_CONNECTIONS", "8"));
         let env = Env::fixed(values);
         let mut r = Reader::new(&env);
         let db_settings = DbSettings::read(&mut r, dir.path());
@@ -51,14 +54,28 @@ impl Server {
         r.finish(()).expect("valid settings");
 
         let db = Db::connect(&db_settings).await.expect("database");
-        yunque_migrations::Migrator::up(db.writer(), None).await.expect("migrated");
+        yunque_migrations::Migrator::up(db.writer(), None)
+            .await
+            .expect("migrated");
         let (clock, metrics, keys) = (Clock::default(), Metrics::new(), Keys::ephemeral());
-        let place = LocalPlace { data_dir: dir.path(), public_base_url: "http://x", signing_key: &[1; 32] };
+        let place = LocalPlace {
+            data_dir: dir.path(),
+            public_base_url: "http://x",
+            signing_key: &[1; 32],
+        };
         let mail = MailSettings::memory();
         let ctx = Ctx {
             queue: Queue::new(db.clone(), clock.clone(), Carrier::memory(), queue),
             storage: Storage::open(&storage, place).expect("storage"),
-            mail: Mailer::new(&mail, dir.path(), db.clone(), clock.clone(), keys.clone(), metrics.clone()).expect("mail"),
+            mail: Mailer::new(
+                &mail,
+                dir.path(),
+                db.clone(),
+                clock.clone(),
+                keys.clone(),
+                metrics.clone(),
+            )
+            .expect("mail"),
             realtime: Hub::local(metrics.clone()),
             passwords: Passwords::new(&PasswordCost::cheapest(), &metrics),
             limits: Limits::new(http.limits.clone(), clock.clone(), db.clone(), None),
@@ -70,7 +87,11 @@ impl Server {
             metrics,
         };
         ctx.mail.register_jobs(&ctx.queue);
-        Server { accounts: Accounts::new(ctx.clone(), settings), ctx, _dir: dir }
+        Server {
+            accounts: Accounts::new(ctx.clone(), settings),
+            ctx,
+            _dir: dir,
+        }
     }
 
     pub fn client(&self) -> Client {
@@ -91,7 +112,12 @@ impl Server {
 
     pub async fn register(&self, name: &str) -> Result<UserId, AccountsError> {
         let new = registration(name, &format!("{name}@example.com"));
-        Ok(UserId(self.accounts.register(new, &self.client(), &Claim::none()).await?.id))
+        Ok(UserId(
+            self.accounts
+                .register(new, &self.client(), &Claim::none())
+                .await?
+                .id,
+        ))
     }
 
     pub async fn user(&self, name: &str) -> UserId {
@@ -100,7 +126,9 @@ impl Server {
 
     pub async fn try_login(&self, name: &str, password: &str) -> Result<Login, AccountsError> {
         let password = CurrentPassword::parse(password).expect("not empty");
-        self.accounts.login(Surface::Cloud, name, &password, &self.client()).await
+        self.accounts
+            .login(Surface::Cloud, name, &password, &self.client())
+            .await
     }
 
     pub async fn login(&self, name: &str) -> Login {
@@ -128,7 +156,9 @@ impl Server {
     }
 
     pub async fn refresh(&self, token: &str) -> Result<crate::TokenPair, AccountsError> {
-        self.accounts.refresh(Surface::Cloud, Some(token), &self.client()).await
+        self.accounts
+            .refresh(Surface::Cloud, Some(token), &self.client())
+            .await
     }
 
     pub fn pass(&self, seconds: u64) {
@@ -137,8 +167,13 @@ impl Server {
 
     pub async fn count(&self, sql: &str) -> i64 {
         use sea_orm::ConnectionTrait as _;
-        let statement = sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, sql.to_owned());
-        let row = self.ctx.db.reader().query_one_raw(statement).await.expect("query").expect("row");
+        let reader = self.ctx.db.reader();
+        let statement = sea_orm::Statement::from_string(reader.get_database_backend(), sql.to_owned());
+        let row = reader
+            .query_one_raw(statement)
+            .await
+            .expect("query")
+            .expect("row");
         row.try_get_by_index(0).expect("a number")
     }
 }
@@ -154,4 +189,23 @@ pub fn registration(name: &str, email: &str) -> Registration {
 
 pub fn code(error: impl Into<ApiError>) -> &'static str {
     error.into().code
+}
+
+/// The address of an empty database on the test server; nothing (so SQLite) without one.
+async fn fresh_database() -> String {
+    use sea_orm::ConnectionTrait as _;
+    let env = Env::load(None).expect("readable environment");
+    let Some((admin, _)) = env.get("TEST_DATABASE_URL") else {
+        return String::new();
+    };
+    let name = format!("yq_accounts_{:016x}", rand::random::<u64>());
+    let conn = sea_orm::Database::connect(admin)
+        .await
+        .expect("TEST_DATABASE_URL");
+    conn.execute_unprepared(&format!("CREATE DATABASE {name}"))
+        .await
+        .expect("created");
+    conn.close().await.expect("closed");
+    let (base, _) = admin.rsplit_once('/').expect("a URL with a database");
+    format!("{base}/{name}")
 }
