@@ -3,8 +3,9 @@
 //! Two processes that migrate at once: one wins, the other waits and finds nothing left to do. A
 //! database that knows migrations which this binary does not is newer than the binary, and refused.
 
-use std::path::Path;
-use std::time::Duration;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use sea_orm_migration::{MigratorTrait, SchemaManager};
@@ -25,6 +26,8 @@ pub enum SchemaError {
     Locked,
     #[error("backup before the migration: {0}")]
     Backup(String),
+    #[error("{}: {}", .0.display(), .1)]
+    LockFile(PathBuf, std::io::Error),
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -47,6 +50,14 @@ pub struct Step {
 pub struct Schema {
     db: Db,
     kind: DbKind,
+    /// SQLite only: beside the database file.
+    lock_file: Option<PathBuf>,
+}
+
+/// Held while the schema changes. On the servers the lock belongs to the connection, on SQLite to
+/// this file; either goes with the process, however that ends.
+struct Locked {
+    _file: Option<File>,
 }
 
 impl Schema {
@@ -54,7 +65,13 @@ impl Schema {
     /// The database cannot be reached.
     pub async fn open(settings: &DbSettings) -> Result<Self, SchemaError> {
         let db = Db::connect(&DbSettings { max_connections: 1, ..settings.clone() }).await?;
-        Ok(Schema { kind: db.kind(), db })
+        // A database in memory has no other process to keep out.
+        let on_disk = settings.sqlite_path().filter(|path| !path.starts_with(":memory:"));
+        let lock_file = on_disk.map(|mut path| {
+            path.as_mut_os_string().push(".migrating");
+            path
+        });
+        Ok(Schema { kind: db.kind(), db, lock_file })
     }
 
     fn conn(&self) -> &DatabaseConnection {
@@ -95,9 +112,9 @@ impl Schema {
     /// # Errors
     /// A step failed; running again goes on from there.
     pub async fn up(&self, data_dir: &Path, clock: &Clock, mut progress: impl FnMut(&str)) -> Result<usize, SchemaError> {
-        self.lock().await?;
+        let lock = self.lock().await?;
         let result = self.up_locked(data_dir, clock, &mut progress).await;
-        self.unlock().await;
+        self.unlock(lock).await;
         result
     }
 
@@ -127,9 +144,9 @@ impl Schema {
     /// # Errors
     /// A step failed.
     pub async fn down(&self, n: u32) -> Result<(), SchemaError> {
-        self.lock().await?;
+        let lock = self.lock().await?;
         let result = Migrator::down(self.conn(), Some(n)).await;
-        self.unlock().await;
+        self.unlock(lock).await;
         Ok(result?)
     }
 
@@ -138,9 +155,9 @@ impl Schema {
     /// # Errors
     /// A step failed.
     pub async fn fresh(&self) -> Result<(), SchemaError> {
-        self.lock().await?;
+        let lock = self.lock().await?;
         let result = Migrator::fresh(self.conn()).await;
-        self.unlock().await;
+        self.unlock(lock).await;
         Ok(result?)
     }
 
@@ -158,36 +175,41 @@ impl Schema {
         Ok(())
     }
 
-    /// The lock of the servers belongs to the connection and goes with it. On SQLite the file's own
-    /// lock and the transaction around each step do.
-    async fn lock(&self) -> Result<(), SchemaError> {
+    async fn lock(&self) -> Result<Locked, SchemaError> {
         let backend = self.conn().get_database_backend();
+        let deadline = Instant::now() + LOCK_WAIT;
         match self.kind {
-            DbKind::Sqlite => Ok(()),
+            DbKind::Sqlite => {
+                let Some(path) = &self.lock_file else { return Ok(Locked { _file: None }) };
+                let failed = |e| SchemaError::LockFile(path.clone(), e);
+                let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+                loop {
+                    match file.try_lock() {
+                        Ok(()) => return Ok(Locked { _file: Some(file) }),
+                        Err(TryLockError::Error(e)) => return Err(failed(e)),
+                        Err(TryLockError::WouldBlock) => pause(deadline).await?,
+                    }
+                }
+            }
             DbKind::MySql => {
                 let sql = format!("SELECT GET_LOCK('{LOCK_NAME}', {})", LOCK_WAIT.as_secs());
                 let row = self.conn().query_one_raw(Statement::from_string(backend, sql)).await?;
                 let got: Option<i64> = row.map(|r| r.try_get_by_index(0)).transpose()?.flatten();
-                if got == Some(1) { Ok(()) } else { Err(SchemaError::Locked) }
+                if got == Some(1) { Ok(Locked { _file: None }) } else { Err(SchemaError::Locked) }
             }
-            DbKind::Postgres => {
-                let deadline = std::time::Instant::now() + LOCK_WAIT;
-                loop {
-                    let sql = format!("SELECT pg_try_advisory_lock({LOCK_KEY})");
-                    let row = self.conn().query_one_raw(Statement::from_string(backend, sql)).await?;
-                    if row.map_or(Ok(false), |r| r.try_get_by_index::<bool>(0))? {
-                        return Ok(());
-                    }
-                    if std::time::Instant::now() > deadline {
-                        return Err(SchemaError::Locked);
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+            DbKind::Postgres => loop {
+                let sql = format!("SELECT pg_try_advisory_lock({LOCK_KEY})");
+                let row = self.conn().query_one_raw(Statement::from_string(backend, sql)).await?;
+                if row.map_or(Ok(false), |r| r.try_get_by_index::<bool>(0))? {
+                    return Ok(Locked { _file: None });
                 }
-            }
+                pause(deadline).await?;
+            },
         }
     }
 
-    async fn unlock(&self) {
+    async fn unlock(&self, lock: Locked) {
+        drop(lock);
         let sql = match self.kind {
             DbKind::Sqlite => return,
             DbKind::MySql => format!("SELECT RELEASE_LOCK('{LOCK_NAME}')"),
@@ -198,4 +220,13 @@ impl Schema {
             tracing::debug!(error = %e, "the migration lock goes with its connection");
         }
     }
+}
+
+/// Between two tries for the lock.
+async fn pause(deadline: Instant) -> Result<(), SchemaError> {
+    if Instant::now() > deadline {
+        return Err(SchemaError::Locked);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    Ok(())
 }

@@ -195,16 +195,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_in_the_repository_is_the_example() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example");
-        let file = std::fs::read_to_string(path).expect("checked in");
-        assert!(
-            file == example(),
-            "out of date: cargo run -- config example > .env.example"
-        );
-    }
-
-    #[test]
     fn the_example_lists_every_setting_once_and_is_a_valid_file() {
         let text = example();
         let views = Settings::inspect(&Env::fixed::<&str, &str>([])).views;

@@ -45,6 +45,7 @@ enum Action {
     /// Show everything about one job
     #[command(after_help = "Example: yunque jobs show 42")]
     Show {
+        /// Id of the job
         #[arg(value_parser = clap::value_parser!(i64).range(1..))]
         id: i64,
         /// Print as JSON

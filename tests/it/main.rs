@@ -8,6 +8,7 @@
 mod support;
 
 mod accounts;
+mod cli;
 mod files;
 mod guards;
 mod http;

@@ -125,8 +125,6 @@ export async function mistakes(baseUrl: string): Promise<void> {
   await api.POST("/file/", { body: { name: "a", content_type: "text/plain", size: "2", file_content: "aGk=" } });
   // @ts-expect-error every file of a list is checked
   await api.POST("/file/", { body: [{ name: "a" }] });
-  // @ts-expect-error the ids are required
-  await api.GET("/file/upload_status/", {});
   // @ts-expect-error an id is a number
   await api.GET("/file/{id}/", { params: { path: { id: "first" } } });
 }

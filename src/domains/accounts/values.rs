@@ -11,6 +11,7 @@ use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 use yunque_kernel::error::{Text, messages};
 use yunque_kernel::http::body::{FormatFault, is_email, register_format};
 
@@ -47,28 +48,20 @@ impl Username {
     /// # Errors
     /// What a client may be told.
     pub fn parse(text: &str) -> Result<Self, Text> {
-        let text = text.trim();
+        // Composed, so that a name typed with separate accents is the same name.
+        let text: String = text.trim().nfc().collect();
         if text.is_empty() {
             return Err(messages::BLANK);
         }
-        if text.chars().count() > MAX_USERNAME {
+        let key = name_key(&text);
+        if text.chars().count() > MAX_USERNAME || key.chars().count() > MAX_USERNAME {
             return Err(messages::too_long(MAX_USERNAME));
         }
-        let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '+' | '-');
-        let key = name_key(text);
-        if !text.chars().all(allowed) || !key.chars().all(allowed) || key.is_empty() {
+        // The key is looked at too: some letters turn into a slash or an at sign.
+        if !is_name(&text) || !is_name(&key) || key.starts_with(DELETED_PREFIX) {
             return Err(USERNAME_INVALID);
         }
-        if key.chars().count() > MAX_USERNAME {
-            return Err(messages::too_long(MAX_USERNAME));
-        }
-        if key.starts_with(DELETED_PREFIX) {
-            return Err(USERNAME_INVALID);
-        }
-        Ok(Username {
-            text: text.to_owned(),
-            key,
-        })
+        Ok(Username { text, key })
     }
 
     pub fn as_str(&self) -> &str {
@@ -87,6 +80,12 @@ impl Username {
     pub fn reserved_fault() -> Text {
         USERNAME_INVALID
     }
+}
+
+/// Letters of any script with their marks, digits, and `_ . + -`; not a mark at the start.
+fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '+' | '-');
+    text.starts_with(plain) && text.chars().all(|c| plain(c) || is_combining_mark(c))
 }
 
 /// An e-mail address, compared in lower case.
@@ -326,6 +325,9 @@ mod tests {
         assert_eq!(key(" ALICE "), "alice");
         assert_eq!(key("Ａｌｉｃｅ"), "alice");
         assert_eq!(key("STRASSE"), key("straße"));
+        assert_eq!(key("cafe\u{301}"), key("CAFÉ"));
+        assert_ne!(key("cafe"), key("café"));
+        assert_eq!(key("हिन्दी"), "हिन्दी");
         assert_eq!(key("张三.demo+1-x_"), "张三.demo+1-x_");
         assert_eq!(Username::parse("Alice").expect("valid").as_str(), "Alice");
     }
@@ -338,6 +340,7 @@ mod tests {
         for bad in [
             "",
             "  ",
+            "\u{301}a",
             "a b",
             "a@b",
             "a/b",

@@ -5,6 +5,7 @@ use poem_openapi::{Object, Union};
 use yunque_kernel::clock::rfc3339;
 use yunque_kernel::storage::Storage;
 
+use crate::declared_name::DeclaredName;
 use crate::entity::file::Model;
 use crate::status::UploadStatus;
 
@@ -13,8 +14,7 @@ use crate::status::UploadStatus;
 #[oai(example)]
 pub struct FileCreateIn {
     /// File name; only the part after the last `/` or `\` is kept. 1 to 255 characters.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    pub name: String,
+    pub name: DeclaredName,
     /// Media type, `type/subtype`. Stored as declared, never trusted.
     #[oai(validator(min_length = 1, max_length = 255))]
     pub content_type: String,
@@ -32,7 +32,7 @@ pub struct FileCreateIn {
 impl poem_openapi::types::Example for FileCreateIn {
     fn example() -> Self {
         FileCreateIn {
-            name: "hello.txt".to_owned(),
+            name: DeclaredName("hello.txt".to_owned()),
             content_type: "text/plain".to_owned(),
             size: 5,
             file_content: Some("aGVsbG8=".to_owned()),
@@ -129,8 +129,7 @@ pub struct RetryUploadOut {
 /// What can be changed of a file.
 #[derive(Clone, Debug, Object)]
 pub struct FileUpdateIn {
-    #[oai(validator(min_length = 1, max_length = 255))]
-    pub name: Option<String>,
+    pub name: Option<DeclaredName>,
     #[oai(validator(max_length = 1024))]
     pub path: Option<String>,
 }
@@ -174,8 +173,7 @@ pub struct FolderCreateIn {
 /// An upload that goes to storage directly.
 #[derive(Clone, Debug, Object)]
 pub struct PresignIn {
-    #[oai(validator(min_length = 1, max_length = 255))]
-    pub name: String,
+    pub name: DeclaredName,
     #[oai(validator(min_length = 1, max_length = 255))]
     pub content_type: String,
     /// Exact length in bytes, at most 5 GiB.

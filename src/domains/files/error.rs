@@ -23,7 +23,6 @@ pub mod codes {
         FOLDER_NOT_EMPTY = 409, "folder_not_empty", "文件夹不为空", "The folder is not empty.";
         FILE_TOO_LARGE = 413, "file_too_large", "文件过大", "The file is too large.";
         LINK_INVALID = 403, "link_invalid", "链接无效或已过期", "The link is invalid or has expired.";
-        RANGE_NOT_SATISFIABLE = 416, "range_not_satisfiable", "请求范围无效", "The requested range cannot be served.";
     }
 }
 
@@ -94,6 +93,7 @@ impl Coded for FilesError {
                 faults.add_coded_text("size", codes::SIZE_MISMATCH.code, size_text(*declared, *actual));
                 faults.into_error()
             }
+            FilesError::Storage(e) => e.decorate(error),
             _ => error,
         }
     }

@@ -14,6 +14,7 @@
 //! changes the file's state.
 
 pub mod api;
+mod declared_name;
 mod decode;
 mod dto;
 mod entity;

@@ -2,7 +2,7 @@
 //! for jobs, which carry the id that the service gave them.
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Alias, Expr, LikeExpr, Query};
+use sea_orm::sea_query::{Alias, Expr, Func, LikeExpr, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, Select,
@@ -76,7 +76,7 @@ pub async fn list(
     }
     if let Some(search) = &filter.search {
         let pattern = format!("%{}%", dialect::like_escape(&search.to_lowercase()));
-        let name = Expr::expr(sea_orm::sea_query::Func::lower(Expr::col((Entity, Column::Name))));
+        let name = Expr::expr(Func::lower(Expr::col((Entity, Column::Name))));
         condition = condition.add(name.like(LikeExpr::new(pattern).escape('!')));
     }
     let select = visible(user).filter(condition);
@@ -204,10 +204,13 @@ pub async fn update_place(
     Ok(done.rows_affected == 1)
 }
 
-/// Everything inside a folder, folders included.
+/// Everything inside a folder, folders included. Compared character by character: `LIKE` of SQLite
+/// takes `/Docs/` for `/docs/`.
 fn inside(user: UserId, folder: &FolderPath) -> Select<Entity> {
-    let below = LikeExpr::new(format!("{}/%", dialect::like_escape(folder.as_str()))).escape('!');
-    let condition = Condition::any().add(Column::Path.eq(folder.as_str())).add(Expr::col(Column::Path).like(below));
+    let below = format!("{}/", folder.as_str().trim_end_matches('/'));
+    let length = i32::try_from(below.chars().count()).unwrap_or(i32::MAX);
+    let start = Func::cust("SUBSTR").arg(Expr::col(Column::Path)).arg(1).arg(length);
+    let condition = Condition::any().add(Column::Path.eq(folder.as_str())).add(Expr::expr(start).eq(below));
     visible(user).filter(condition)
 }
 

@@ -10,6 +10,7 @@ pub mod limits;
 mod observe;
 pub mod openapi;
 mod paging;
+mod path_id;
 mod paths;
 mod render;
 pub mod reply;

@@ -32,6 +32,9 @@ impl Due {
 pub enum CarrierError {
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
+    /// Known to be away; asking again would only wait for a timeout.
+    #[error("redis is away")]
+    Away,
 }
 
 /// Redis when several processes share the work, memory in the embedded size.
@@ -54,16 +57,18 @@ impl Carrier {
         matches!(self, Carrier::Redis(_))
     }
 
-    /// Adds ids to their queues.
+    /// Adds ids to their queues. Tells the score at the head of each of these queues when other
+    /// processes take from them.
     ///
     /// # Errors
     /// Redis did not take them.
-    pub async fn push(&self, due: &[Due]) -> Result<(), CarrierError> {
+    pub async fn push(&self, due: &[Due]) -> Result<Vec<(String, i64)>, CarrierError> {
         match self {
             Carrier::Memory(memory) => {
                 memory.push(due);
-                Ok(())
+                Ok(Vec::new())
             }
+            Carrier::Redis(link) if !link.is_up() => Err(CarrierError::Away),
             Carrier::Redis(link) => {
                 let mut by_queue: HashMap<&str, Vec<(i64, i64)>> = HashMap::new();
                 for d in due {
@@ -71,12 +76,18 @@ impl Carrier {
                 }
                 let mut pipe = redis::pipe();
                 for (queue, members) in &by_queue {
-                    pipe.zadd_multiple(key(link, queue), members).ignore();
+                    let key = key(link, queue);
+                    pipe.zadd_multiple(&key, members).ignore().zrange_withscores(&key, 0, 0);
                 }
                 let mut connection = link.connection().await?;
-                let result = pipe.query_async::<()>(&mut connection).await;
+                let result = pipe.query_async::<Vec<Vec<(i64, f64)>>>(&mut connection).await;
                 link.observe(&result);
-                Ok(result?)
+                // Empty when somebody has taken everything already.
+                let heads = by_queue.keys().zip(result?).filter_map(|(queue, head)| {
+                    let (_, score) = head.first()?;
+                    Some(((*queue).to_owned(), *score as i64))
+                });
+                Ok(heads.collect())
             }
         }
     }
@@ -88,9 +99,12 @@ impl Carrier {
     pub async fn len(&self, queue: &str) -> Result<u64, CarrierError> {
         match self {
             Carrier::Memory(memory) => Ok(memory.len(queue)),
+            Carrier::Redis(link) if !link.is_up() => Err(CarrierError::Away),
             Carrier::Redis(link) => {
                 let mut connection = link.connection().await?;
-                Ok(connection.zcard(key(link, queue)).await?)
+                let result = connection.zcard(key(link, queue)).await;
+                link.observe(&result);
+                Ok(result?)
             }
         }
     }
@@ -124,6 +138,10 @@ impl Receiver {
     pub async fn pop(&mut self, max: usize) -> Result<Vec<i64>, CarrierError> {
         match self {
             Receiver::Memory { memory, queue } => Ok(memory.pop(queue, max).await),
+            Receiver::Redis { link, connection, .. } if !link.is_up() => {
+                *connection = None;
+                Err(CarrierError::Away)
+            }
             Receiver::Redis { link, key, connection } => {
                 let result = pop_redis(link, key, connection, max).await;
                 link.observe(&result);
@@ -231,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn a_waiting_receiver_is_woken() {
         let carrier = MemoryCarrier::default();
-        let waiting = tokio::spawn({
+        let waiting = crate::task::spawn({
             let carrier = carrier.clone();
             async move { carrier.pop("q", 1).await }
         });

@@ -78,9 +78,12 @@ impl Claimer {
                 return;
             }
         };
-        for row in rows {
+        // All of them at once: a claimed row that is not known here would be taken for a stray.
+        for row in &rows {
             queue.0.rounds.observe(&self.queue, row.fair_round);
             self.shared.running.insert(row.id);
+        }
+        for row in rows {
             // A stale id plus its twin may claim more rows than slots; the extra one waits its turn.
             let slot = match slots.pop() {
                 Some(slot) => slot,

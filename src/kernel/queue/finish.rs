@@ -46,27 +46,37 @@ pub(super) async fn run(shared: Arc<Shared>, mut outcomes: mpsc::Receiver<Outcom
                     done.push(outcome.row.id);
                     slots.push(outcome._slot);
                 }
-                RunResult::Abandoned => shared.running.remove(outcome.row.id),
+                RunResult::Abandoned => shared.running.give_up(outcome.row.id),
                 RunResult::UnknownKind => {
-                    unknown(&shared, &outcome.row).await;
-                    shared.running.remove(outcome.row.id);
+                    let recorded = unknown(&shared, &outcome.row).await;
+                    settle(&shared, &[outcome.row.id], recorded);
                 }
                 RunResult::Failed(error, entry) => {
-                    failed(&shared, &outcome.row, error, &entry).await;
-                    shared.running.remove(outcome.row.id);
+                    let recorded = failed(&shared, &outcome.row, error, &entry).await;
+                    settle(&shared, &[outcome.row.id], recorded);
                 }
             }
         }
         if !done.is_empty() {
-            finish(&shared, &done).await;
-            for id in done {
-                shared.running.remove(id);
-            }
+            let recorded = finish(&shared, &done).await;
+            settle(&shared, &done, recorded);
         }
     }
 }
 
-async fn finish(shared: &Shared, ids: &[i64]) {
+/// A result that could not be recorded means another run: handlers are idempotent.
+fn settle(shared: &Shared, ids: &[i64], recorded: bool) {
+    for id in ids {
+        if recorded {
+            shared.running.remove(*id);
+        } else {
+            shared.running.give_up(*id);
+        }
+    }
+}
+
+/// Tells whether the results are recorded, like the two below.
+async fn finish(shared: &Shared, ids: &[i64]) -> bool {
     let db = &shared.queue.0.db;
     let written = retrying(|| store::mark_done(db.writer(), &shared.owner, ids, shared.queue.now())).await;
     match written {
@@ -74,12 +84,15 @@ async fn finish(shared: &Shared, ids: &[i64]) {
             tracing::warn!(jobs = ids.len() as u64 - n, "finished jobs whose lease was lost; they may run again");
         }
         Ok(_) => {}
-        // The lease stays until this worker's expiry; idempotent handlers bear the second run.
-        Err(e) => tracing::error!(error = %e, jobs = ids.len(), "could not record finished jobs"),
+        Err(e) => {
+            tracing::error!(error = %e, jobs = ids.len(), "could not record finished jobs; they will run again");
+            return false;
+        }
     }
+    true
 }
 
-async fn failed(shared: &Shared, row: &JobRow, error: JobError, entry: &Arc<Entry>) {
+async fn failed(shared: &Shared, row: &JobRow, error: JobError, entry: &Arc<Entry>) -> bool {
     let failures = u32::try_from(row.attempts).unwrap_or(0) + 1;
     let dead = error.is_final || i64::from(failures) >= i64::from(row.max_attempts);
     let mut reason = error.reason;
@@ -113,12 +126,13 @@ async fn failed(shared: &Shared, row: &JobRow, error: JobError, entry: &Arc<Entr
         shared.queue.0.db.write("job.failed", move |tx| work(tx))
     })
     .await;
-    if let Err(e) = written {
-        tracing::error!(error = %e, job.id = row.id, "could not record a failed job");
+    if let Err(e) = &written {
+        tracing::error!(error = %e, job.id = row.id, "could not record a failed job; it will run again");
     }
+    written.is_ok()
 }
 
-async fn unknown(shared: &Shared, row: &JobRow) {
+async fn unknown(shared: &Shared, row: &JobRow) -> bool {
     let now = shared.queue.now();
     let db = &shared.queue.0.db;
     let result = if now - row.created_at < UNKNOWN_GIVE_UP {
@@ -132,9 +146,10 @@ async fn unknown(shared: &Shared, row: &JobRow) {
         })
         .await
     };
-    if let Err(e) = result {
+    if let Err(e) = &result {
         tracing::error!(error = %e, job.id = row.id, "could not put an unknown job back");
     }
+    result.is_ok()
 }
 
 /// Results are worth waiting for the database: otherwise the work is done again.

@@ -5,8 +5,11 @@
 //! jobs go back to ready. No host's wall clock is compared with another's, so a clock that jumps
 //! steals nothing. A worker that could not write its own heartbeat for the expiry cancels its jobs,
 //! because by then somebody else may run them.
+//!
+//! A living worker answers for its own rows. It gives back what it gave up, and strays: rows that
+//! name it although it does not run them, left by a claim whose answer got lost with a connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,15 +21,15 @@ use super::store::{COLUMNS, JobRow};
 use super::worker::Shared;
 use crate::db::{DbError, Tx, dialect};
 
-pub(super) async fn register(shared: &Shared, host: &str, queues: &[String]) -> Result<(), DbError> {
+pub(super) async fn register(shared: &Shared) -> Result<(), DbError> {
     let now = shared.queue.now();
     let expires = now + TimeDelta::from_std(shared.queue.settings().expiry).unwrap_or(TimeDelta::seconds(30));
     let sql = "INSERT INTO job_workers (id, queues, host, started_at, heartbeat_at, expires_at, stopping) \
                VALUES (?, ?, ?, ?, ?, ?, ?)";
-    let host: String = host.chars().take(255).collect();
+    let host: String = shared.host.chars().take(255).collect();
     let values = [
         shared.owner.clone().into(),
-        queues.join(",").into(),
+        shared.queues.join(",").into(),
         host.into(),
         now.into(),
         now.into(),
@@ -80,11 +83,16 @@ async fn beat(shared: &Shared) {
         let values = [now.into(), expires.into(), shared.owner.clone().into()];
         let written = dialect::execute(shared.queue.0.db.writer(), sql, values);
         match tokio::time::timeout(settings.heartbeat, written).await {
-            Ok(Ok(1)) => last_written = Instant::now(),
+            Ok(Ok(1)) => {
+                last_written = Instant::now();
+                if let Err(e) = shared.release_owed().await {
+                    tracing::debug!(error = %e, "could not give jobs back yet");
+                }
+            }
             Ok(Ok(_)) => {
                 tracing::error!(worker.id = shared.owner, "declared dead by another worker, giving its jobs up");
                 shared.lease.lose();
-                if let Err(e) = register(shared, "", &[]).await {
+                if let Err(e) = register(shared).await {
                     tracing::warn!(error = %e, "could not register again");
                 }
             }
@@ -106,12 +114,43 @@ async fn watch(shared: &Shared) {
     let expiry = shared.queue.settings().expiry;
     let pause = (expiry / 8).clamp(Duration::from_millis(250), Duration::from_secs(2));
     let mut seen = Seen::new();
+    let mut strays = HashMap::new();
     loop {
         tokio::time::sleep(pause).await;
         if let Err(e) = look(shared, &mut seen, expiry).await {
             tracing::debug!(error = %e, "could not look after other workers");
+            // Nobody could write while the database was away: silence since before proves nothing.
+            seen.clear();
+        }
+        if let Err(e) = look_at_home(shared, &mut strays, expiry).await {
+            tracing::debug!(error = %e, "could not look after own jobs");
         }
     }
+}
+
+/// Rows that name this worker for the expiry without being run by it go back to ready. A claim is
+/// on its way for far less.
+async fn look_at_home(shared: &Shared, strays: &mut HashMap<i64, Instant>, expiry: Duration) -> Result<(), DbError> {
+    let conn = shared.queue.0.db.reader();
+    let sql = "SELECT id FROM jobs WHERE lease_owner = ? AND state = 'running'";
+    let stmt = dialect::statement(conn.get_database_backend(), sql, [shared.owner.clone().into()]);
+    let mut current = HashSet::new();
+    for row in conn.query_all_raw(stmt).await? {
+        let id: i64 = row.try_get_by_index(0)?;
+        if !shared.running.contains(id) {
+            current.insert(id);
+        }
+    }
+    strays.retain(|id, _| current.contains(id));
+    for id in current {
+        strays.entry(id).or_insert_with(Instant::now);
+    }
+    let old: Vec<i64> = strays.iter().filter(|(_, since)| since.elapsed() >= expiry).map(|(id, _)| *id).collect();
+    if !old.is_empty() {
+        let jobs = shared.release(&old).await?;
+        tracing::warn!(jobs, "jobs were claimed here and never arrived, given back");
+    }
+    Ok(())
 }
 
 async fn look(shared: &Shared, seen: &mut Seen, expiry: Duration) -> Result<(), DbError> {

@@ -177,8 +177,11 @@ async fn dispatch(queue: std::sync::Weak<Inner>, mut due: mpsc::UnboundedReceive
     let mut batch = Vec::with_capacity(512);
     while due.recv_many(&mut batch, 512).await > 0 {
         let Some(queue) = queue.upgrade() else { return };
-        if let Err(e) = queue.carrier.push(&batch).await {
-            tracing::warn!(error = %e, jobs = batch.len(), "carrier refused job ids; the poller will repeat them");
+        match queue.carrier.push(&batch).await {
+            Ok(heads) => heads.iter().for_each(|(name, score)| queue.rounds.observe(name, *score)),
+            Err(e) => {
+                tracing::warn!(error = %e, jobs = batch.len(), "carrier refused job ids; the poller will repeat them");
+            }
         }
         batch.clear();
     }

@@ -1,5 +1,6 @@
 //! Every statement on `jobs` that the running queue issues. `admin` has the operator's.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -137,21 +138,22 @@ pub(super) async fn insert_unique(tx: &Tx, row: NewRow) -> Result<Option<i64>, D
     Ok(tx.query_one_raw(stmt).await?.map(|r| r.try_get_by_index(0)).transpose()?)
 }
 
-/// The round at which a process that knows nothing of a queue starts: the first waiting one, else
-/// the last that ever was.
-pub(super) async fn starting_round(db: &Db, queue: &str) -> Result<i64, DbError> {
-    for (sql, values) in [
-        ("SELECT MIN(fair_round) FROM jobs WHERE queue = ? AND state = ?", [queue.into(), "ready".into()]),
-        ("SELECT MAX(fair_round) FROM jobs WHERE queue = ? AND state = ?", [queue.into(), "done".into()]),
-    ] {
-        let stmt = dialect::statement(db.reader().get_database_backend(), sql, values);
+/// The (banded) round at which a process that knows nothing of a queue starts: the first waiting
+/// one of the band, else the last that ever was.
+pub(super) async fn starting_round(db: &Db, queue: &str, band: Range<i64>) -> Result<Option<i64>, DbError> {
+    for (which, state) in [("MIN", JobState::Ready), ("MAX", JobState::Done)] {
+        let sql = format!(
+            "SELECT {which}(fair_round) FROM jobs WHERE queue = ? AND state = ? AND fair_round >= ? AND fair_round < ?"
+        );
+        let values = [queue.into(), state.as_str().into(), band.start.into(), band.end.into()];
+        let stmt = dialect::statement(db.reader().get_database_backend(), &sql, values);
         let row = db.reader().query_one_raw(stmt).await?;
         let round: Option<i64> = row.map(|r| r.try_get_by_index(0)).transpose()?.flatten();
-        if let Some(round) = round {
+        if round.is_some() {
             return Ok(round);
         }
     }
-    Ok(0)
+    Ok(None)
 }
 
 /// Takes those of `ids` that are ready and due. The conditional update is what makes a job run in

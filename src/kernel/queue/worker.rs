@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use apalis::layers::WorkerBuilderExt;
@@ -56,6 +56,8 @@ pub(super) struct Shared {
     pub queue: Queue,
     /// Unique for each start: host, process id and random digits.
     pub owner: String,
+    pub host: String,
+    pub queues: Vec<String>,
     pub running: Running,
     pub lease: Lease,
     /// Wakes the poller early.
@@ -64,23 +66,56 @@ pub(super) struct Shared {
 
 /// Ids claimed by this worker and not yet finished.
 #[derive(Default)]
-pub(super) struct Running(Mutex<HashSet<i64>>);
+pub(super) struct Running(Mutex<Claims>);
+
+#[derive(Default)]
+struct Claims {
+    held: HashSet<i64>,
+    /// Given up here, but the row may still name this worker: it beats on, so nobody else would
+    /// ever take them back.
+    owed: HashSet<i64>,
+}
 
 impl Running {
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn contains(&self, id: i64) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+        self.claims().held.contains(&id)
     }
 
     pub fn insert(&self, id: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        let mut claims = self.claims();
+        // Claimed again, so the old lease was given back.
+        claims.owed.remove(&id);
+        claims.held.insert(id);
     }
 
     pub fn remove(&self, id: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.claims().held.remove(&id);
+    }
+
+    /// This job ends here without a recorded result; its row has to be given back.
+    pub fn give_up(&self, id: i64) {
+        let mut claims = self.claims();
+        claims.held.remove(&id);
+        claims.owed.insert(id);
+    }
+
+    pub fn owed(&self) -> Vec<i64> {
+        self.claims().owed.iter().copied().collect()
+    }
+
+    pub fn settle(&self, ids: &[i64]) {
+        let mut claims = self.claims();
+        for id in ids {
+            claims.owed.remove(id);
+        }
     }
 
     pub fn ids(&self) -> Vec<i64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+        self.claims().held.iter().copied().collect()
     }
 }
 
@@ -107,15 +142,17 @@ impl Worker {
     pub async fn start(queue: Queue, options: WorkerOptions, schedules: Vec<Schedule>) -> Result<Self, DbError> {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         let owner = format!("{:.40}-{}-{:08x}", host, std::process::id(), rand::random::<u32>());
+        let names: Vec<String> = options.queues.iter().map(|(name, _)| name.clone()).collect();
         let shared = Arc::new(Shared {
             queue: queue.clone(),
             owner,
+            host,
+            queues: names.clone(),
             running: Running::default(),
             lease: Lease::default(),
             poke: Notify::new(),
         });
-        let names: Vec<String> = options.queues.iter().map(|(name, _)| name.clone()).collect();
-        lease::register(&shared, &host, &names).await?;
+        lease::register(&shared).await?;
         if options.sole {
             lease::take_all_back(&shared).await?;
         }
@@ -279,11 +316,26 @@ async fn run_known(row: &JobRow, entry: Arc<Entry>, lease: CancellationToken) ->
 impl Shared {
     /// Everything claimed and not finished goes back to ready.
     pub async fn release_running(&self) -> Result<u64, DbError> {
-        let ids = self.running.ids();
+        let owed = self.release_owed().await?;
+        Ok(owed + self.release(&self.running.ids()).await?)
+    }
+
+    /// What was given up goes back to ready.
+    pub async fn release_owed(&self) -> Result<u64, DbError> {
+        let ids = self.running.owed();
+        let released = self.release(&ids).await?;
+        self.running.settle(&ids);
+        Ok(released)
+    }
+
+    pub async fn release(&self, ids: &[i64]) -> Result<u64, DbError> {
         let db = &self.queue.0.db;
         let mut released = 0;
         for chunk in ids.chunks(256) {
             released += store::release(db.writer(), &self.owner, chunk, self.queue.now()).await?;
+        }
+        if released > 0 {
+            self.poke.notify_one();
         }
         Ok(released)
     }

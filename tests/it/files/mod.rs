@@ -42,10 +42,29 @@ use crate::support::server::PASSWORD;
 use crate::support::{Client, Reply, TestServer, User, eventually};
 
 const F5: [&str; 5] = ["id", "name", "content_type", "size", "upload_status"];
-const F7: [&str; 7] = ["id", "name", "upload_status", "upload_error", "oss_url", "created_at", "updated_at"];
+const F7: [&str; 7] = [
+    "id",
+    "name",
+    "upload_status",
+    "upload_error",
+    "oss_url",
+    "created_at",
+    "updated_at",
+];
 const F10: [&str; 13] = [
-    "id", "name", "content_type", "size", "oss_key", "oss_url", "upload_status", "upload_error", "created_at",
-    "updated_at", "path", "sha256", "attempts",
+    "id",
+    "name",
+    "content_type",
+    "size",
+    "oss_key",
+    "oss_url",
+    "upload_status",
+    "upload_error",
+    "created_at",
+    "updated_at",
+    "path",
+    "sha256",
+    "attempts",
 ];
 const UNAVAILABLE: &str = "存储服务不可用";
 const REFUSED: &str = "存储服务拒绝写入";
@@ -74,7 +93,12 @@ fn item(name: &str, bytes: &[u8]) -> Value {
 /// The keys of an object, exactly.
 #[track_caller]
 fn has_keys(object: &Value, keys: &[&str]) {
-    let mut have: Vec<&str> = object.as_object().expect("an object").keys().map(String::as_str).collect();
+    let mut have: Vec<&str> = object
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
     let mut want = keys.to_vec();
     have.sort_unstable();
     want.sort_unstable();
@@ -99,7 +123,10 @@ fn refusal(reply: Reply, status: u16, code: &str, text: &str) {
 #[track_caller]
 fn not_found(reply: Reply) {
     let body = reply.refused(404, "not_found");
-    assert_eq!((&body["error"], &body["detail"]), (&json!("文件不存在"), &json!("文件不存在")));
+    assert_eq!(
+        (&body["error"], &body["detail"]),
+        (&json!("文件不存在"), &json!("文件不存在"))
+    );
 }
 
 #[track_caller]
@@ -166,7 +193,11 @@ async fn sql(server: &TestServer, statement: &str, values: Vec<Bound>) -> u64 {
 async fn count(server: &TestServer, statement: &str, values: Vec<Bound>) -> i64 {
     let conn = server.app.ctx.db.writer();
     let statement = dialect::statement(conn.get_database_backend(), statement, values);
-    let row = conn.query_one_raw(statement).await.expect("a count").expect("a row");
+    let row = conn
+        .query_one_raw(statement)
+        .await
+        .expect("a count")
+        .expect("a row");
     row.try_get_by_index(0).expect("a number")
 }
 
@@ -176,11 +207,16 @@ async fn files_in_table(server: &TestServer) -> i64 {
 
 async fn set_quota(server: &TestServer, user: &User, bytes: i64) {
     let values = vec![bytes.into(), user.id.into()];
-    assert_eq!(sql(server, "UPDATE users SET quota = ? WHERE id = ?", values).await, 1);
+    assert_eq!(
+        sql(server, "UPDATE users SET quota = ? WHERE id = ?", values).await,
+        1
+    );
 }
 
 async fn used_space(client: &Client) -> i64 {
-    client.get("/file/storage-info/").await.expect(200)["used_space"].as_i64().expect("a number")
+    client.get("/file/storage-info/").await.expect(200)["used_space"]
+        .as_i64()
+        .expect("a number")
 }
 
 /// Runs one job now.
@@ -190,7 +226,13 @@ async fn run_job(server: &TestServer, job: NewJob) {
         let (queue, job) = (queue.clone(), job.clone());
         async move { queue.enqueue(&tx, job).await }
     };
-    server.app.ctx.db.write("test.enqueue", enqueue).await.expect("enqueued");
+    server
+        .app
+        .ctx
+        .db
+        .write("test.enqueue", enqueue)
+        .await
+        .expect("enqueued");
     server.settle().await;
 }
 
@@ -206,10 +248,16 @@ fn stored(server: &TestServer, key: &str) -> Option<Vec<u8>> {
 /// Objects of the local backend.
 fn objects(server: &TestServer) -> usize {
     fn walk(folder: &std::path::Path) -> usize {
-        let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return 0;
+        };
         let one = |entry: std::fs::DirEntry| {
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            if entry.path().is_dir() { walk(&entry.path()) } else { usize::from(!hidden) }
+            if entry.path().is_dir() {
+                walk(&entry.path())
+            } else {
+                usize::from(!hidden)
+            }
         };
         entries.flatten().map(one).sum()
     }
@@ -220,7 +268,12 @@ fn objects(server: &TestServer) -> usize {
 fn staged_files(server: &TestServer) -> Vec<std::path::PathBuf> {
     let folder = std::fs::read_dir(server.data.path().join("staging")).expect("staging folder");
     let paths = folder.flatten().map(|entry| entry.path());
-    paths.filter(|path| path.file_name().is_some_and(|n| !n.to_string_lossy().starts_with('.'))).collect()
+    paths
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|n| !n.to_string_lossy().starts_with('.'))
+        })
+        .collect()
 }
 
 async fn staged_rows(server: &TestServer) -> i64 {
@@ -231,8 +284,12 @@ async fn staged_rows(server: &TestServer) -> i64 {
 #[track_caller]
 fn is_key(key: &Value, user: &User, extension: &str) {
     let key = key.as_str().unwrap_or_else(|| panic!("a key: {key}"));
-    let rest = key.strip_prefix(&format!("files/{}/", user.id)).unwrap_or_else(|| panic!("{key}"));
-    let hex = rest.strip_suffix(extension).unwrap_or_else(|| panic!("{key} lacks {extension}"));
+    let rest = key
+        .strip_prefix(&format!("files/{}/", user.id))
+        .unwrap_or_else(|| panic!("{key}"));
+    let hex = rest
+        .strip_suffix(extension)
+        .unwrap_or_else(|| panic!("{key} lacks {extension}"));
     let is_hex = hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     assert!(is_hex, "{key}");
 }

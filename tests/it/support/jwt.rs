@@ -45,13 +45,20 @@ pub fn sign_text(header: &str, claims: &str, key: &[u8]) -> String {
 
 /// HS384 and HS512 with the right key, whatever the header says.
 pub fn sign_wider(header: &Value, claims: &Value, key: &[u8]) -> [String; 2] {
-    let message = format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()));
+    let message = format!(
+        "{}.{}",
+        B64.encode(header.to_string()),
+        B64.encode(claims.to_string())
+    );
     let mut mac = Hmac::<Sha384>::new_from_slice(key).expect("any length");
     mac.update(message.as_bytes());
     let hs384 = format!("{message}.{}", B64.encode(mac.finalize().into_bytes()));
     let mut mac = Hmac::<Sha512>::new_from_slice(key).expect("any length");
     mac.update(message.as_bytes());
-    [hs384, format!("{message}.{}", B64.encode(mac.finalize().into_bytes()))]
+    [
+        hs384,
+        format!("{message}.{}", B64.encode(mac.finalize().into_bytes())),
+    ]
 }
 
 /// `value` with one member replaced, or removed when `to` is `None`.
@@ -72,5 +79,9 @@ pub fn parts(token: &str) -> (Value, Value) {
 /// A header that asks for no signature.
 pub fn unsigned(alg: &Value, claims: &Value) -> String {
     let header = json!({ "alg": alg, "typ": "JWT" });
-    format!("{}.{}.", B64.encode(header.to_string()), B64.encode(claims.to_string()))
+    format!(
+        "{}.{}.",
+        B64.encode(header.to_string()),
+        B64.encode(claims.to_string())
+    )
 }

@@ -31,7 +31,10 @@ pub async fn read_to_end(stream: &mut TcpStream, seconds: u64) -> (String, Durat
             Ok(Ok(0) | Err(_)) => return (String::from_utf8_lossy(&all).into_owned(), begun.elapsed()),
             Ok(Ok(n)) => all.extend_from_slice(&buffer[..n]),
             Err(_) => {
-                panic!("the connection is still open after {seconds} s: {}", String::from_utf8_lossy(&all))
+                panic!(
+                    "the connection is still open after {seconds} s: {}",
+                    String::from_utf8_lossy(&all)
+                )
             }
         }
     }

@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 use yunque::app::lifecycle::ServeOptions;
 use yunque::app::{App, Migrate, Settings};
 use yunque_kernel::Clock;
-use yunque_kernel::config::Env;
+use yunque_kernel::config::{Env, FromSetting};
+use yunque_kernel::db::Db;
 use yunque_kernel::mail::MailSettings;
+use yunque_kernel::telemetry::{LogFormat, LogLevel};
 use yunque_kernel::queue::{JobState, Worker, admin::Filter};
 
 use super::{Client, database};
@@ -28,6 +30,29 @@ pub struct TestServer {
     worker: Option<Worker>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
+    _connections: Connections,
+}
+
+/// Closes the database connections of a server that a test leaves behind. The parts of an
+/// application know each other in circles, so dropping it frees nothing, and with hundreds of tests
+/// in one process a database server runs out of connections.
+struct Connections(Db);
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        let db = self.0.clone();
+        // Of its own: the test's runtime is standing still while this runs.
+        let close = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            let both = async {
+                // Those that are in use just now are not waited for.
+                let _ = db.reader().close_by_ref().await;
+                let _ = db.writer().close_by_ref().await;
+            };
+            let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(300), both).await });
+        };
+        let _ = std::thread::spawn(close).join();
+    }
 }
 
 /// A registered user who is logged in.
@@ -78,6 +103,9 @@ impl TestServer {
     }
 
     async fn boot(env: Vec<(String, String)>, data: TempDir, clock: Clock) -> Self {
+        if let Some(level) = std::env::var("TEST_LOG").ok().and_then(|l| LogLevel::from_setting(&l).ok()) {
+            yunque_kernel::telemetry::init(LogFormat::Text, &level);
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("address"));
         let mut all = env.clone();
@@ -97,12 +125,13 @@ impl TestServer {
         let serving = tokio::spawn({
             let (app, stop) = (app.clone(), stop.clone());
             async move {
-                let announce = move |_| drop(ready.send(()));
+                let announce = move |_| ready.send(()).unwrap_or_default();
                 app.serve(listener, ServeOptions::default(), stop, announce).await.expect("serve");
             }
         });
         up.await.expect("the server starts");
-        TestServer { client: Client::new(&base), app, clock, data, env, worker, stop, serving }
+        let connections = Connections(app.ctx.db.clone());
+        TestServer { client: Client::new(&base), app, clock, data, env, worker, stop, serving, _connections: connections }
     }
 
     /// Another instance on the same database and Redis; with SQLite there can be none.

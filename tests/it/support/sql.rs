@@ -7,7 +7,9 @@ use super::TestServer;
 async fn row(srv: &TestServer, sql: &str) -> Option<QueryResult> {
     let conn = srv.app.ctx.db.reader();
     let statement = Statement::from_string(conn.get_database_backend(), sql.to_owned());
-    conn.query_one_raw(statement).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+    conn.query_one_raw(statement)
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {e}"))
 }
 
 /// The only column of the only row, a `COUNT(*)` or a bigint.
@@ -24,5 +26,11 @@ pub async fn text(srv: &TestServer, sql: &str) -> String {
 
 /// A write behind the server's back.
 pub async fn execute(srv: &TestServer, sql: &str) {
-    srv.app.ctx.db.writer().execute_unprepared(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    srv.app
+        .ctx
+        .db
+        .writer()
+        .execute_unprepared(sql)
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {e}"));
 }

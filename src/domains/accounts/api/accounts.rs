@@ -26,7 +26,7 @@ impl AccountsApi {
         &self,
         caller: &Caller,
         info: &RequestInfo,
-        id: i64,
+        id: UserId,
         body: AccountUpdateIn,
     ) -> Result<Json<AccountOut>, ApiError> {
         let AccountUpdateIn {
@@ -50,7 +50,7 @@ impl AccountsApi {
         let client = Client::of(info);
         let account = self
             .accounts
-            .update_account(caller, UserId(id), changes, password.as_ref(), &client)
+            .update_account(caller, id, changes, password.as_ref(), &client)
             .await?;
         Ok(Json(account.into()))
     }
@@ -118,8 +118,8 @@ impl AccountsApi {
     ///
     /// Errors: 404 `not_found`, also for accounts of others.
     #[oai(path = "/:id", method = "get", operation_id = "get_user")]
-    async fn get(&self, caller: Caller, id: Path<i64>) -> Result<Json<AccountOut>, ApiError> {
-        Ok(Json(self.accounts.account(&caller, UserId(id.0)).await?.into()))
+    async fn get(&self, caller: Caller, id: Path<UserId>) -> Result<Json<AccountOut>, ApiError> {
+        Ok(Json(self.accounts.account(&caller, id.0).await?.into()))
     }
 
     /// Changes an account: one's own, for admins any.
@@ -133,7 +133,7 @@ impl AccountsApi {
         &self,
         caller: Caller,
         info: RequestInfo,
-        id: Path<i64>,
+        id: Path<UserId>,
         body: Body<AccountUpdateIn>,
     ) -> Result<Json<AccountOut>, ApiError> {
         self.change(&caller, &info, id.0, body.into_inner()).await
@@ -148,7 +148,7 @@ impl AccountsApi {
         &self,
         caller: Caller,
         info: RequestInfo,
-        id: Path<i64>,
+        id: Path<UserId>,
         body: Body<AccountUpdateIn>,
     ) -> Result<Json<AccountOut>, ApiError> {
         self.change(&caller, &info, id.0, body.into_inner()).await
@@ -164,12 +164,12 @@ impl AccountsApi {
         &self,
         caller: SessionCaller,
         info: RequestInfo,
-        id: Path<i64>,
+        id: Path<UserId>,
         body: Body<AccountDeleteIn>,
     ) -> Result<NoContent, ApiError> {
         let AccountDeleteIn { password } = body.into_inner();
         self.accounts
-            .delete_account(&caller, UserId(id.0), password.as_ref(), &Client::of(&info))
+            .delete_account(&caller, id.0, password.as_ref(), &Client::of(&info))
             .await?;
         Ok(NoContent)
     }

@@ -178,8 +178,8 @@ impl CredentialsApi {
         method = "delete",
         operation_id = "delete_user_session"
     )]
-    async fn end_session(&self, caller: SessionCaller, sid: Path<i64>) -> Result<NoContent, ApiError> {
-        self.accounts.end_session(&caller, SessionId(sid.0)).await?;
+    async fn end_session(&self, caller: SessionCaller, sid: Path<SessionId>) -> Result<NoContent, ApiError> {
+        self.accounts.end_session(&caller, sid.0).await?;
         Ok(NoContent)
     }
 }

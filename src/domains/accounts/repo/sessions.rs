@@ -21,9 +21,11 @@ pub struct SessionState {
     pub user_id: i64,
     pub surface: String,
     pub generation: i32,
+    /// When the newest refresh token was handed out; unknown while its answer is being made.
     pub rotated_at: Option<DateTime<Utc>>,
     pub access_ttl: i64,
     pub refresh_ttl: i64,
+    pub expires_at: DateTime<Utc>,
     pub revoked_at: Option<DateTime<Utc>>,
     pub username: String,
     pub is_active: bool,
@@ -34,7 +36,7 @@ pub struct SessionState {
 
 pub async fn find_state(conn: &impl ConnectionTrait, id: SessionId) -> Result<Option<SessionState>, DbError> {
     let sql = "SELECT s.user_id, s.surface, s.gen AS generation, s.rotated_at, s.access_ttl, s.refresh_ttl, \
-               s.revoked_at, u.username, u.is_active, u.is_staff, u.user_type, u.token_version \
+               s.expires_at, s.revoked_at, u.username, u.is_active, u.is_staff, u.user_type, u.token_version \
                FROM auth_sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?";
     let statement = dialect::statement(conn.get_database_backend(), sql, [id.into()]);
     let row = conn.query_one_raw(statement).await?;
@@ -69,7 +71,8 @@ pub struct Rotation<'a> {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Replaces the refresh token; tells whether the presented one was still the current one.
+/// Replaces the refresh token; tells whether the presented one was still the current one. The time
+/// of the rotation is left open until [`settle_rotation`], which the winner calls after its commit.
 pub async fn claim_rotation(conn: &impl ConnectionTrait, rotation: &Rotation<'_>) -> Result<bool, DbError> {
     let Rotation {
         session,
@@ -78,17 +81,28 @@ pub async fn claim_rotation(conn: &impl ConnectionTrait, rotation: &Rotation<'_>
         now,
         expires_at,
     } = rotation;
-    let sql = "UPDATE auth_sessions SET gen = gen + 1, refresh_hash = ?, rotated_at = ?, last_used_at = ?, \
+    let sql = "UPDATE auth_sessions SET gen = gen + 1, refresh_hash = ?, rotated_at = NULL, last_used_at = ?, \
                expires_at = ? WHERE id = ? AND refresh_hash = ? AND revoked_at IS NULL";
     let values = [
         (*new_hash).into(),
-        (*now).into(),
         (*now).into(),
         (*expires_at).into(),
         (*session).into(),
         (*presented_hash).into(),
     ];
     Ok(dialect::execute(conn, sql, values).await? == 1)
+}
+
+/// Notes when the token of this generation was about to be handed out.
+pub async fn settle_rotation(
+    conn: &impl ConnectionTrait,
+    id: SessionId,
+    generation: i32,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let sql = "UPDATE auth_sessions SET rotated_at = ? WHERE id = ? AND gen = ? AND rotated_at IS NULL";
+    dialect::execute(conn, sql, [now.into(), id.into(), generation.into()]).await?;
+    Ok(())
 }
 
 /// Without rotation: notes the use, and tells whether the presented token is the current one.

@@ -49,8 +49,13 @@ pub(super) struct TokenSubject {
     pub refresh_ttl: i64,
 }
 
+/// A rotation whose time is still open after this belongs to a process that died before it answered.
+const LONGEST_ANSWER: TimeDelta = TimeDelta::seconds(60);
+
 enum Refreshed {
     Pair(TokenPair),
+    /// A new pair of this generation, committed.
+    Rotated(TokenPair, i32),
     /// The token was used before, by a request that this one could not know of.
     LostRace,
     Reused(Heard),
@@ -104,7 +109,7 @@ impl Accounts {
             .jwt
             .verify(token, TokenType::Refresh, self.now().timestamp())
             .map_err(fault)?;
-        let presented = sha256_hex(token);
+        let (presented, claims_session) = (sha256_hex(token), claims.session());
         let (accounts, client, token) = (self.clone(), client.clone(), token.to_owned());
         let done = self.0.ctx.db.write("refresh", move |tx| {
             let (accounts, claims, client) = (accounts.clone(), claims.clone(), client.clone());
@@ -117,11 +122,25 @@ impl Accounts {
         });
         match done.await? {
             Refreshed::Pair(pair) => Ok(pair),
+            Refreshed::Rotated(pair, generation) => {
+                self.settle_rotation(claims_session, generation).await;
+                Ok(pair)
+            }
             Refreshed::LostRace | Refreshed::Unusable => Err(AccountsError::TokenInvalid),
             Refreshed::Reused(heard) => {
                 heard.everywhere().await;
                 Err(AccountsError::TokenReused)
             }
+        }
+    }
+
+    /// Nobody can know of a rotation before its answer is on the way, so its time is taken after the
+    /// commit. Whoever finds it open came before.
+    async fn settle_rotation(&self, session: SessionId, generation: i32) {
+        let now = self.now();
+        let settle = move |tx: Tx| async move { sessions::settle_rotation(&tx, session, generation, now).await };
+        if let Err(error) = self.0.ctx.db.write("refresh_settled", settle).await {
+            tracing::warn!(error = %error, session.id = %session, "the time of a token rotation could not be noted");
         }
     }
 
@@ -171,7 +190,7 @@ impl Accounts {
             expires_at: now + TimeDelta::seconds(state.refresh_ttl),
         };
         if sessions::claim_rotation(tx, &rotation).await? {
-            return Ok(Refreshed::Pair(pair));
+            return Ok(Refreshed::Rotated(pair, subject.generation));
         }
         self.judge_second_use(tx, claims, client).await
     }
@@ -199,9 +218,9 @@ impl Accounts {
             .generation
             .is_some_and(|generation| i64::from(state.generation) == generation + 1);
         let grace = TimeDelta::from_std(self.0.settings.reuse_grace).unwrap_or(TimeDelta::MAX);
-        let raced = state
-            .rotated_at
-            .is_some_and(|at| client.received_at <= at.checked_add_signed(grace).unwrap_or(at));
+        let open_until = state.expires_at - TimeDelta::seconds(state.refresh_ttl) + LONGEST_ANSWER;
+        let at = state.rotated_at.unwrap_or(open_until);
+        let raced = client.received_at <= at.checked_add_signed(grace).unwrap_or(at);
         if latest && raced {
             return Ok(Refreshed::LostRace);
         }

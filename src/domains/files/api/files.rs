@@ -50,7 +50,7 @@ impl FilesApi {
 
     async fn place(&self, caller: &Caller, id: i64, body: FileUpdateIn) -> Result<Json<FileOut>, ApiError> {
         let mut faults = Faults::new();
-        let name = body.name.map(|n| FileName::parse(&n).ok_or_else(|| faults.add("name", messages::BAD_FORMAT)));
+        let name = body.name.map(|n| FileName::parse(&n.0).ok_or_else(|| faults.add("name", messages::BAD_FORMAT)));
         let path = body.path.map(|p| FolderPath::parse(&p).ok_or_else(|| faults.add("path", messages::BAD_FORMAT)));
         faults.into_result(())?;
         let (name, path) = (name.and_then(Result::ok), path.and_then(Result::ok));

@@ -130,7 +130,7 @@ impl Files {
 
 fn decode_item(faults: &mut Faults, item: FileCreateIn, rule: SizeMismatch) -> Option<Decoded> {
     let FileCreateIn { name, content_type, size, file_content, path } = item;
-    let labels = labels(faults, &name, &content_type, path.as_deref());
+    let labels = labels(faults, &name.0, &content_type, path.as_deref());
     let size = u64::try_from(size).ok();
     let bytes = content(faults, file_content.as_deref(), size);
     let (Some(labels), Some(size), Some(bytes)) = (labels, size, bytes) else { return None };

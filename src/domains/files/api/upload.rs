@@ -122,7 +122,7 @@ impl UploadApi {
         let place = Placement::of(&caller, &info.request_id);
         self.files.idempotency().run(scope, digest, |claim| async move {
             let mut faults = Faults::new();
-            let labels = labels(&mut faults, &input.name, &input.content_type, input.path.as_deref());
+            let labels = labels(&mut faults, &input.name.0, &input.content_type, input.path.as_deref());
             let Some(labels) = labels else { return Err(faults.into_error()) };
             let size = u64::try_from(input.size).unwrap_or(0);
             let new = NewPresign { name: labels.name, content_type: labels.content_type, size, path: labels.path };
@@ -210,6 +210,7 @@ impl UploadApi {
                 continue;
             }
             if name != "file" {
+                body.skip(part).await?;
                 continue;
             }
             let mut faults = Faults::new();
@@ -229,7 +230,9 @@ impl UploadApi {
             }
             hash.update(staged.sha256);
             // What follows the file is read, so that the connection stays usable, and ignored.
-            while body.next().await?.is_some() {}
+            while let Some(part) = body.next().await? {
+                body.skip(part).await?;
+            }
             let Labels { name, content_type, path } = labels;
             let size = staged.size;
             let upload = NewUpload { name, content_type, size, path, source: Source::Multipart, staged };

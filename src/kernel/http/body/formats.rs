@@ -57,6 +57,14 @@ pub(super) fn is_verbatim(format: Option<&str>) -> bool {
     format.is_some_and(|f| f.contains("password"))
 }
 
+/// The `format` of texts that become file names: control characters are not refused, because the
+/// type behind it removes them.
+pub const FILE_NAME_FORMAT: &str = "file-name";
+
+pub(super) fn takes_controls(format: Option<&str>) -> bool {
+    format == Some(FILE_NAME_FORMAT)
+}
+
 /// One `@`, RFC 5321 lengths, nothing that could break a mail header.
 pub fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else {

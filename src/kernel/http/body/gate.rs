@@ -9,7 +9,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -73,6 +73,8 @@ enum Ended {
 pub struct BodyGate {
     limit: AtomicU64,
     received: AtomicU64,
+    /// Nothing of the body is left on the connection.
+    complete: AtomicBool,
     ended: AtomicU8,
     declared: Option<u64>,
     encoded: bool,
@@ -85,11 +87,12 @@ impl BodyGate {
     /// Puts a gate under the body of `request` and into its data.
     pub(in crate::http) fn install(request: &mut Request, memory: &BodyMemory, idle: Duration) -> Arc<Self> {
         let header = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
-        let declared = header("content-length").and_then(|v| v.trim().parse().ok());
+        let declared: Option<u64> = header("content-length").and_then(|v| v.trim().parse().ok());
         let encoded = header("content-encoding").is_some_and(|v| !v.trim().eq_ignore_ascii_case("identity"));
         let gate = Arc::new(BodyGate {
             limit: AtomicU64::new(JSON_LIMIT),
             received: AtomicU64::new(0),
+            complete: AtomicBool::new(false),
             ended: AtomicU8::new(Ended::No as u8),
             declared,
             encoded,
@@ -98,7 +101,9 @@ impl BodyGate {
             held: Mutex::default(),
         });
         let body = request.take_body();
-        if !body.is_empty() {
+        if body.is_empty() {
+            gate.complete.store(true, Ordering::Relaxed);
+        } else {
             let inner = Box::pin(body.into_bytes_stream());
             let counted = Counted {
                 inner,
@@ -128,6 +133,16 @@ impl BodyGate {
         Ok(())
     }
 
+    /// Takes at most `more` bytes from now on, within `limit`; until [`BodyGate::widen`].
+    pub(super) fn narrow(&self, more: u64, limit: u64) {
+        let end = self.received.load(Ordering::Relaxed).saturating_add(more);
+        self.limit.store(end.min(limit), Ordering::Relaxed);
+    }
+
+    pub(super) fn widen(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
     /// The announced length.
     pub fn declared(&self) -> Option<u64> {
         self.declared
@@ -150,6 +165,12 @@ impl BodyGate {
             e if e == Ended::TooSlow as u8 => Some(codes::REQUEST_TIMEOUT.into()),
             _ => None,
         }
+    }
+
+    /// Is a part of the body still to come? Then the connection cannot take another request.
+    pub(in crate::http) fn is_unread(&self) -> bool {
+        let received = self.received.load(Ordering::Relaxed);
+        !self.complete.load(Ordering::Relaxed) && self.declared.is_none_or(|n| received < n)
     }
 
     /// When the last byte came; the start of the request when none did.
@@ -192,7 +213,11 @@ impl Stream for Counted {
                 }
                 Some(Ok(_)) if this.pace.failed => Some(Err(this.gate.end(Ended::TooSlow))),
                 Some(Ok(_)) => Some(Err(this.gate.end(Ended::TooLarge))),
-                other => other,
+                None => {
+                    this.gate.complete.store(true, Ordering::Relaxed);
+                    None
+                }
+                broken => broken,
             });
         }
         ready!(this.pace.poll_too_slow(cx));

@@ -24,7 +24,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub use formats::{FormatCheck, FormatFault, is_email, register_format};
+pub use formats::{FILE_NAME_FORMAT, FormatCheck, FormatFault, is_email, register_format};
 pub use gate::{BodyGate, BodyMemory};
 pub use stream::{FilePart, MultipartBody, RawBody, RawFault};
 pub(super) use walk::{clean, has_forbidden_control};

@@ -42,6 +42,7 @@ pub(super) enum Node {
 #[derive(Debug)]
 pub(super) struct TextRule {
     pub verbatim: bool,
+    pub controls: bool,
     pub min: usize,
     pub max: usize,
     pub allowed: Vec<Value>,
@@ -273,6 +274,7 @@ impl Compiler<'_> {
 fn text_rule(schema: &MetaSchema) -> TextRule {
     TextRule {
         verbatim: formats::is_verbatim(schema.format),
+        controls: formats::takes_controls(schema.format),
         min: schema.min_length.unwrap_or(0),
         max: schema.max_length.unwrap_or(usize::MAX),
         allowed: schema.enum_items.clone(),

@@ -23,6 +23,10 @@ use crate::http::failure::codes;
 /// Parts of one multipart body.
 const MAX_PARTS: usize = 100;
 
+/// What may come before a part begins: its head, or what stands before the first boundary. Larger
+/// than one read of a connection, which may hold the beginning of the part as well.
+const MAX_HEAD: u64 = 1 << 20;
+
 /// The plain bytes of a body, at most `LIMIT` of them, whatever their type.
 pub struct RawBody<const LIMIT: u64> {
     body: poem::Body,
@@ -108,7 +112,19 @@ impl<T, const LIMIT: u64> MultipartBody<T, LIMIT> {
         if self.parts > MAX_PARTS {
             return Err(common::PAYLOAD_TOO_LARGE.into());
         }
-        self.inner.next_field().await.map_err(|e| self.explain(e))
+        // The parser buffers until it has seen the head of the part as a whole.
+        self.gate.narrow(MAX_HEAD, LIMIT);
+        let next = self.inner.next_field().await;
+        self.gate.widen(LIMIT);
+        next.map_err(|e| self.explain(e))
+    }
+
+    /// Reads a part that nobody wants, piece by piece.
+    ///
+    /// # Errors
+    /// As [`MultipartBody::next`].
+    pub fn skip(&self, part: Field) -> impl Future<Output = Result<(), ApiError>> + Send + use<T, LIMIT> {
+        skip(part, self.fault())
     }
 
     /// The text of a small part, such as a plain form field.
@@ -176,6 +192,14 @@ impl<'a, T: Type, const LIMIT: u64> ApiExtractor<'a> for MultipartBody<T, LIMIT>
             shape: PhantomData,
         })
     }
+}
+
+async fn skip(part: Field, fault: RawFault) -> Result<(), ApiError> {
+    let mut reader = std::pin::pin!(part.into_async_read());
+    tokio::io::copy(&mut reader, &mut tokio::io::sink())
+        .await
+        .map(drop)
+        .map_err(|e| fault.explain().caused_by(e))
 }
 
 async fn text_of(part: Field, max: usize, fault: RawFault) -> Result<String, ApiError> {

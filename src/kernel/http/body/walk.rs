@@ -122,7 +122,7 @@ impl Walker<'_> {
     }
 
     fn text(&mut self, rule: &TextRule, text: &mut String, path: &Path<'_>) {
-        if has_forbidden_control(text) {
+        if !rule.controls && has_forbidden_control(text) {
             return self.fault(path, messages::BAD_CHARACTER);
         }
         if !rule.verbatim {

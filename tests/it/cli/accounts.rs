@@ -1,0 +1,187 @@
+//! Account operations without a browser.
+
+use serde_json::json;
+
+use super::Shell;
+use crate::support::server::PASSWORD;
+use crate::support::{TestServer, eventually};
+
+#[tokio::test]
+async fn createsuperuser_takes_flags_variables_and_standard_input_and_names_the_wrong_field() {
+    let shell = Shell::new().await;
+    let flags = [
+        "createsuperuser",
+        "--username",
+        "root",
+        "--email",
+        "root@example.com",
+        "--password-stdin",
+    ];
+    let said = shell.run(&["createsuperuser"]).await.expect(2);
+    assert!(
+        said.err.contains("username: ") && said.err.contains("YUNQUE_SUPERUSER_USERNAME"),
+        "{said:?}"
+    );
+    let said = shell.run_with(&flags, &[], "short\n").await.expect(2);
+    assert!(
+        said.err.contains("password: ") && !said.err.contains("short"),
+        "{said:?}"
+    );
+    let said = shell.run_with(&flags, &[], "").await.expect(2);
+    assert!(said.err.contains("password: "), "{said:?}");
+    shell.run_with(&flags, &[], "correct horse\n").await.expect(0);
+    let said = shell.run_with(&flags, &[], "correct horse\n").await.expect(1);
+    assert!(
+        said.err.contains("username: ") && said.err.contains("email: "),
+        "{said:?}"
+    );
+    let variables = [
+        ("YUNQUE_SUPERUSER_USERNAME", "second"),
+        ("YUNQUE_SUPERUSER_EMAIL", "second@example.com"),
+        ("YUNQUE_SUPERUSER_PASSWORD", "battery staple"),
+    ];
+    let made = shell
+        .run_with(&["createsuperuser", "--json"], &variables, "")
+        .await
+        .expect(0)
+        .json();
+    assert_eq!(
+        (&made["username"], &made["is_staff"]),
+        (&json!("second"), &json!(true))
+    );
+    assert!(
+        shell.run(&["createsuperuser", "--password", "x"]).await.code == 2,
+        "a password is never a flag"
+    );
+}
+
+#[tokio::test]
+async fn the_demo_account_is_made_once_and_never_where_others_can_reach_it() {
+    let shell = Shell::new().await;
+    let make = ["create-group", "developer", "--demo-user", "--json"];
+    for open in [("LISTEN", "0.0.0.0:0"), ("APP_ENV", "production")] {
+        let said = shell
+            .run_with(
+                &make,
+                &[open, ("ARGON2_MEMORY_KIB", "19456"), ("ARGON2_ITERATIONS", "2")],
+                "",
+            )
+            .await;
+        assert!(said.expect(2).err.contains("password that everybody knows"));
+    }
+    let forced = [
+        "create-group",
+        "developer",
+        "--demo-user",
+        "--force",
+        "--password-stdin",
+    ];
+    shell
+        .run_with(&forced, &[("LISTEN", "0.0.0.0:0")], "developer123\n")
+        .await
+        .expect(2);
+    let first = shell.run(&make).await.expect(0).json();
+    assert_eq!(
+        (&first["demo_user_created"], &first["added"]),
+        (&json!(true), &json!(["developer"]))
+    );
+    let second = shell.run(&make).await.expect(0).json();
+    assert_eq!(
+        (&second["demo_user_created"], &second["added"]),
+        (&json!(false), &json!([]))
+    );
+    let shown = shell
+        .run(&["user", "show", "developer", "--json"])
+        .await
+        .expect(0)
+        .json();
+    assert_eq!(
+        (&shown["user_type"], &shown["is_staff"]),
+        (&json!("customer"), &json!(false))
+    );
+
+    let open = shell.run(&["serve", "--listen", "0.0.0.0:0"]).await.expect(2);
+    assert!(
+        open.err.contains("yunque user set-password developer"),
+        "{open:?}"
+    );
+    shell
+        .run_with(
+            &["user", "set-password", "developer", "--password-stdin"],
+            &[],
+            "another one\n",
+        )
+        .await
+        .expect(0);
+    let report = shell.run(&["doctor", "--json"]).await.expect(0).json();
+    let demo = report["checks"]
+        .as_array()
+        .expect("checks")
+        .iter()
+        .find(|c| c["check"] == "demo account");
+    assert_eq!(demo.expect("looked at")["status"], "ok");
+}
+
+#[tokio::test]
+async fn a_group_needs_members_that_exist() {
+    let shell = Shell::new().await;
+    let said = shell
+        .run(&["create-group", "editors", "--member", "nobody"])
+        .await
+        .expect(1);
+    assert!(said.err.contains("nobody"), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_a_command_takes_away_a_running_server_refuses() {
+    let (server, alice, bob) = TestServer::with_users().await;
+    let shell = Shell::beside(&server);
+    let key = shell
+        .run(&["apikey", "create", "bob", "--name", "script"])
+        .await
+        .expect(0);
+    let with_key = server.client.with_token(key.out.trim());
+    with_key.get("/user/profile/").await.expect(200);
+    let listed = shell
+        .run(&["apikey", "list", "--user", "bob", "--json"])
+        .await
+        .expect(0)
+        .json();
+    assert!(
+        !listed.to_string().contains(key.out.trim()),
+        "the key is shown once"
+    );
+    let id = listed[0]["id"].to_string();
+    shell.run(&["apikey", "revoke", &id]).await.expect(0);
+    eventually("the key is refused", 6, || async {
+        with_key.get("/user/profile/").await.status == 401
+    })
+    .await;
+
+    shell.run(&["user", "disable", "alice"]).await.expect(0);
+    eventually("the session is refused", 6, || async {
+        alice.client.get("/user/profile/").await.status == 401
+    })
+    .await;
+    shell
+        .run(&["user", "enable", &alice.id.to_string()])
+        .await
+        .expect(0);
+    server.login("alice", PASSWORD).await;
+
+    let sessions = shell
+        .run(&["user", "sessions", "bob", "--json"])
+        .await
+        .expect(0)
+        .json();
+    assert_eq!(sessions.as_array().map(Vec::len), Some(1));
+    shell
+        .run(&["user", "revoke-sessions", "bob@example.com"])
+        .await
+        .expect(0);
+    eventually("the session is over", 6, || async {
+        bob.client.get("/user/profile/").await.status == 401
+    })
+    .await;
+    shell.run(&["user", "show", "nobody"]).await.expect(1);
+}

@@ -1,0 +1,88 @@
+//! One line for each operation of the document. A new operation needs a line here, or
+//! `every_operation_has_a_probe` fails.
+
+/// Who may call an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody; credentials are not looked at.
+    Anyone,
+    /// Everybody who brings a signed link.
+    Signed,
+    /// A token, or an API key with the scope of the path.
+    Login,
+    /// A token; never an API key.
+    Session,
+    /// An admin.
+    Admin,
+}
+
+/// Whose object the path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    Nothing,
+    Account,
+    File,
+    Session,
+}
+
+pub struct Probe {
+    pub operation: &'static str,
+    pub who: Who,
+    pub names: Names,
+}
+
+const fn probe(operation: &'static str, who: Who, names: Names) -> Probe {
+    Probe {
+        operation,
+        who,
+        names,
+    }
+}
+
+use Names::{Account, File, Nothing, Session as OneSession};
+use Who::{Admin, Anyone, Login, Session, Signed};
+
+pub const PROBES: &[Probe] = &[
+    probe("GET /healthz/", Anyone, Nothing),
+    probe("GET /readyz/", Anyone, Nothing),
+    probe("POST /user/register/", Anyone, Nothing),
+    probe("POST /user/login/", Anyone, Nothing),
+    probe("POST /user/refresh-token/", Anyone, Nothing),
+    probe("POST /user/logout/", Session, Nothing),
+    probe("POST /user/logout-all/", Session, Nothing),
+    probe("GET /user/sessions/", Session, Nothing),
+    probe("DELETE /user/sessions/{sid}/", Session, OneSession),
+    probe("GET /user/profile/", Login, Nothing),
+    probe("POST /user/change-password/", Session, Nothing),
+    probe("POST /user/update-display-name/", Login, Nothing),
+    probe("POST /user/update-email/", Session, Nothing),
+    probe("POST /user-settings/change-password/", Session, Nothing),
+    probe("POST /user-settings/update-display-name/", Login, Nothing),
+    probe("POST /user-settings/update-email/", Session, Nothing),
+    probe("GET /user/", Admin, Nothing),
+    probe("POST /user/", Admin, Nothing),
+    probe("GET /user/{id}/", Login, Account),
+    probe("PATCH /user/{id}/", Login, Account),
+    probe("PUT /user/{id}/", Login, Account),
+    probe("DELETE /user/{id}/", Session, Account),
+    probe("GET /file/", Login, Nothing),
+    probe("POST /file/", Login, Nothing),
+    probe("GET /file/upload_status/", Login, Nothing),
+    probe("GET /file/storage-info/", Login, Nothing),
+    probe("POST /file/new-folder/", Login, Nothing),
+    probe("POST /file/upload/", Login, Nothing),
+    probe("POST /file/presign/", Login, Nothing),
+    probe("POST /file/batch_delete/", Login, Nothing),
+    probe("GET /file/{id}/", Login, File),
+    probe("PATCH /file/{id}/", Login, File),
+    probe("PUT /file/{id}/", Login, File),
+    probe("DELETE /file/{id}/", Login, File),
+    probe("POST /file/{id}/delete/", Login, File),
+    probe("GET /file/{id}/download/", Login, File),
+    probe("POST /file/{id}/download/", Login, File),
+    probe("POST /file/{id}/retry_upload/", Login, File),
+    probe("POST /file/{id}/complete/", Login, File),
+    probe("POST /file/{id}/cancel/", Login, File),
+    probe("GET /file/{id}/content/", Signed, File),
+    probe("PUT /file/{id}/content/", Signed, File),
+];
