@@ -16,7 +16,10 @@ pub struct DataDirLock {
 /// It cannot be made.
 pub fn prepare(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 /// Takes the folder for this process. `None`: another process has it.
@@ -24,7 +27,11 @@ pub fn prepare(path: &Path) -> io::Result<()> {
 /// # Errors
 /// The lock file cannot be made.
 pub fn lock(path: &Path) -> io::Result<Option<DataDirLock>> {
-    let file = File::options().create(true).truncate(false).write(true).open(path.join(".lock"))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join(".lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(DataDirLock { _file: file })),
         Err(TryLockError::WouldBlock) => Ok(None),

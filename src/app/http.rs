@@ -17,7 +17,12 @@ const DESCRIPTION: &str = "Accounts, files, and the jobs between them, in one se
     (for programs), `errors` (by field). Texts are Chinese, or English with `Accept-Language: en`.";
 
 /// Which scope of an API key opens which paths.
-const SCOPES: &[(&str, &str)] = &[("/user", "cloud"), ("/user-settings", "cloud"), ("/file", "cloud"), ("/drop", "cloud")];
+const SCOPES: &[(&str, &str)] = &[
+    ("/user", "cloud"),
+    ("/user-settings", "cloud"),
+    ("/file", "cloud"),
+    ("/drop", "cloud"),
+];
 
 impl App {
     /// Every published operation.

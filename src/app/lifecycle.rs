@@ -70,10 +70,18 @@ impl App {
         stop: CancellationToken,
         ready: impl FnOnce(SocketAddr),
     ) -> Result<ExitCode, StartError> {
-        let address = listener.local_addr().map_err(|e| StartError::other("listener", e))?;
-        let worker = if self.wants_worker(options) { Some(self.start_worker(None, None).await?) } else { None };
+        let address = listener
+            .local_addr()
+            .map_err(|e| StartError::other("listener", e))?;
+        let worker = if self.wants_worker(options) {
+            Some(self.start_worker(None, None).await?)
+        } else {
+            None
+        };
         if worker.is_none() && self.is_embedded() {
-            tracing::warn!("started with --no-worker on SQLite: nothing drains the queue, uploads stay pending");
+            tracing::warn!(
+                "started with --no-worker on SQLite: nothing drains the queue, uploads stay pending"
+            );
         }
         let mut helpers = self.start_helpers();
         if worker.is_none() && !self.is_embedded() {
@@ -106,7 +114,11 @@ impl App {
         }
         drop(helpers);
         self.finish().await;
-        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
     }
 
     /// Drains the queue until `stop`.
@@ -137,13 +149,19 @@ impl App {
         drop(helpers);
         drop(admin);
         self.finish().await;
-        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
     }
 
     /// Tasks that go on beside the work, and end with it.
     fn start_helpers(&self) -> Vec<AbortOnDropHandle<()>> {
         let bus = self.accounts.bus().clone();
-        let follow = follow_changes(self.ctx.db.clone(), std::sync::Arc::new(bus.clone()), move |up| bus.set_up(up));
+        let follow = follow_changes(self.ctx.db.clone(), std::sync::Arc::new(bus.clone()), move |up| {
+            bus.set_up(up)
+        });
         let limits = self.ctx.limits.clone();
         let sweep = async move {
             loop {

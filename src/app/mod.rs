@@ -28,8 +28,8 @@ use yunque_kernel::telemetry::Metrics;
 use yunque_kernel::{Clock, Ctx, DbError};
 use yunque_system::System;
 
-use schema::{Schema, SchemaError};
 pub use http::{document, error_codes};
+use schema::{Schema, SchemaError};
 pub use settings::{AppEnv, Settings};
 
 /// Why the program does not start. Faults of the configuration exit with 2, others with 1.
@@ -93,7 +93,8 @@ impl App {
             .map_err(|e| StartError::other(&format!("DATA_DIR {}", settings.data_dir.display()), e))?;
         let db = open_database(&settings, &clock, migrate).await?;
         let keys = open_keys(&settings, &db).await?;
-        let install_id = Meta::get_or_insert(&db, "install_id", &uuid::Uuid::new_v4().simple().to_string()).await?;
+        let install_id =
+            Meta::get_or_insert(&db, "install_id", &uuid::Uuid::new_v4().simple().to_string()).await?;
 
         let redis = match &settings.redis.url {
             Some(url) => {
@@ -105,16 +106,34 @@ impl App {
         let metrics = Metrics::new();
         let carrier = redis.clone().map_or_else(Carrier::memory, Carrier::redis);
         let queue = Queue::new(db.clone(), clock.clone(), carrier, settings.queue.clone());
-        let storage = open_storage(&settings, &keys, &db).await?.with_metrics(metrics.clone());
-        let mail = Mailer::new(&settings.mail, &settings.data_dir, db.clone(), clock.clone(), keys.clone(), metrics.clone())
-            .map_err(|e| StartError::other("mail", e))?;
+        let storage = open_storage(&settings, &keys, &db)
+            .await?
+            .with_metrics(metrics.clone());
+        let mail = Mailer::new(
+            &settings.mail,
+            &settings.data_dir,
+            db.clone(),
+            clock.clone(),
+            keys.clone(),
+            metrics.clone(),
+        )
+        .map_err(|e| StartError::other("mail", e))?;
         let realtime = match &redis {
             Some(link) => Hub::bridged(metrics.clone(), link.clone()),
             None => Hub::local(metrics.clone()),
         };
-        let limits = Limits::new(settings.http.limits.clone(), clock.clone(), db.clone(), redis.clone());
+        let limits = Limits::new(
+            settings.http.limits.clone(),
+            clock.clone(),
+            db.clone(),
+            redis.clone(),
+        );
         let ctx = Ctx {
-            idempotency: Idempotency::new(db.clone(), clock.clone(), &keys.current(KeyUse::Idempotency).bytes),
+            idempotency: Idempotency::new(
+                db.clone(),
+                clock.clone(),
+                &keys.current(KeyUse::Idempotency).bytes,
+            ),
             passwords: Passwords::new(&settings.auth.passwords, &metrics),
             public_base_url: settings.http.public_base_url.as_str().into(),
             db,
@@ -164,7 +183,11 @@ async fn open_database(settings: &Settings, clock: &Clock, migrate: Migrate) -> 
                 "the database lacks {pending} migrations. Run: yunque migrate up (or start with --migrate)"
             )));
         }
-        let applied = schema.up(&settings.data_dir, clock, |name| tracing::debug!(migration = name, "applying")).await?;
+        let applied = schema
+            .up(&settings.data_dir, clock, |name| {
+                tracing::debug!(migration = name, "applying")
+            })
+            .await?;
         tracing::info!(migrations = applied, "database schema is up to date");
     }
     Ok(Db::connect(&settings.db).await?)
@@ -176,7 +199,9 @@ async fn open_keys(settings: &Settings, db: &Db) -> Result<Keys, StartError> {
         .keys(settings.is_production(), db.kind(), &settings.data_dir)
         .map_err(StartError::Config)?;
     match check_secret_key(db, &keys).await {
-        Ok(SecretKeyState::Rotated) => tracing::info!("SECRET_KEY was changed; the former one still verifies"),
+        Ok(SecretKeyState::Rotated) => {
+            tracing::info!("SECRET_KEY was changed; the former one still verifies")
+        }
         Ok(SecretKeyState::Recorded | SecretKeyState::Same) => {}
         Err(e @ SecretKeyMismatch::Different) => return Err(StartError::Refused(e.to_string())),
         Err(SecretKeyMismatch::Db(e)) => return Err(e.into()),

@@ -21,26 +21,32 @@ impl App {
         self.system.watch_database(&self.ctx.db);
         self.system.watch_redis(self.redis.as_ref());
         let storage = self.ctx.storage.clone();
-        self.system.check("storage", Need::Optional, Duration::from_secs(2), move || {
-            let storage = storage.clone();
-            async move {
-                storage.ping().await?;
-                Ok(Finding::Ok)
-            }
-        });
+        self.system
+            .check("storage", Need::Optional, Duration::from_secs(2), move || {
+                let storage = storage.clone();
+                async move {
+                    storage.ping().await?;
+                    Ok(Finding::Ok)
+                }
+            });
         let queue = self.ctx.queue.clone();
         let seen = Arc::new(Mutex::new(Instant::now()));
-        self.system.check("worker", Need::Optional, Duration::from_secs(2), move || {
-            let (queue, seen) = (queue.clone(), seen.clone());
-            async move {
-                let alive = !queue.live_workers().await?.is_empty();
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                if alive {
-                    *seen = Instant::now();
+        self.system
+            .check("worker", Need::Optional, Duration::from_secs(2), move || {
+                let (queue, seen) = (queue.clone(), seen.clone());
+                async move {
+                    let alive = !queue.live_workers().await?.is_empty();
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    if alive {
+                        *seen = Instant::now();
+                    }
+                    let missing = seen.elapsed() > NO_WORKER_AFTER;
+                    Ok(if missing {
+                        Finding::Degraded("no_worker")
+                    } else {
+                        Finding::Ok
+                    })
                 }
-                let missing = seen.elapsed() > NO_WORKER_AFTER;
-                Ok(if missing { Finding::Degraded("no_worker") } else { Finding::Ok })
-            }
-        });
+            });
     }
 }

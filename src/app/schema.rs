@@ -64,14 +64,24 @@ impl Schema {
     /// # Errors
     /// The database cannot be reached.
     pub async fn open(settings: &DbSettings) -> Result<Self, SchemaError> {
-        let db = Db::connect(&DbSettings { max_connections: 1, ..settings.clone() }).await?;
+        let db = Db::connect(&DbSettings {
+            max_connections: 1,
+            ..settings.clone()
+        })
+        .await?;
         // A database in memory has no other process to keep out.
-        let on_disk = settings.sqlite_path().filter(|path| !path.starts_with(":memory:"));
+        let on_disk = settings
+            .sqlite_path()
+            .filter(|path| !path.starts_with(":memory:"));
         let lock_file = on_disk.map(|mut path| {
             path.as_mut_os_string().push(".migrating");
             path
         });
-        Ok(Schema { kind: db.kind(), db, lock_file })
+        Ok(Schema {
+            kind: db.kind(),
+            db,
+            lock_file,
+        })
     }
 
     fn conn(&self) -> &DatabaseConnection {
@@ -84,19 +94,35 @@ impl Schema {
     /// `Newer` when the database has others.
     pub async fn steps(&self) -> Result<Vec<Step>, SchemaError> {
         let mut applied = Vec::new();
-        if SchemaManager::new(self.conn()).has_table("seaql_migrations").await? {
+        if SchemaManager::new(self.conn())
+            .has_table("seaql_migrations")
+            .await?
+        {
             let sql = "SELECT version FROM seaql_migrations ORDER BY version";
             let stmt = Statement::from_string(self.conn().get_database_backend(), sql);
             for row in self.conn().query_all_raw(stmt).await? {
                 applied.push(row.try_get_by_index::<String>(0)?);
             }
         }
-        let known: Vec<String> = Migrator::migrations().iter().map(|m| m.name().to_owned()).collect();
-        let newer: Vec<&str> = applied.iter().filter(|a| !known.contains(a)).map(String::as_str).collect();
+        let known: Vec<String> = Migrator::migrations()
+            .iter()
+            .map(|m| m.name().to_owned())
+            .collect();
+        let newer: Vec<&str> = applied
+            .iter()
+            .filter(|a| !known.contains(a))
+            .map(String::as_str)
+            .collect();
         if !newer.is_empty() {
             return Err(SchemaError::Newer(newer.join(", ")));
         }
-        Ok(known.into_iter().map(|name| Step { applied: applied.contains(&name), name }).collect())
+        Ok(known
+            .into_iter()
+            .map(|name| Step {
+                applied: applied.contains(&name),
+                name,
+            })
+            .collect())
     }
 
     /// How many migrations are missing.
@@ -111,7 +137,12 @@ impl Schema {
     ///
     /// # Errors
     /// A step failed; running again goes on from there.
-    pub async fn up(&self, data_dir: &Path, clock: &Clock, mut progress: impl FnMut(&str)) -> Result<usize, SchemaError> {
+    pub async fn up(
+        &self,
+        data_dir: &Path,
+        clock: &Clock,
+        mut progress: impl FnMut(&str),
+    ) -> Result<usize, SchemaError> {
         let lock = self.lock().await?;
         let result = self.up_locked(data_dir, clock, &mut progress).await;
         self.unlock(lock).await;
@@ -164,13 +195,19 @@ impl Schema {
     async fn backup(&self, data_dir: &Path, clock: &Clock) -> Result<(), SchemaError> {
         let folder = data_dir.join("backups");
         std::fs::create_dir_all(&folder).map_err(|e| SchemaError::Backup(e.to_string()))?;
-        let file = folder.join(format!("before-migration-{}.db", clock.now().format("%Y%m%dT%H%M%S%.6fZ")));
+        let file = folder.join(format!(
+            "before-migration-{}.db",
+            clock.now().format("%Y%m%dT%H%M%S%.6fZ")
+        ));
         let stmt = Statement::from_sql_and_values(
             DbBackend::Sqlite,
             "VACUUM INTO ?",
             [file.to_string_lossy().into_owned().into()],
         );
-        self.conn().execute_raw(stmt).await.map_err(|e| SchemaError::Backup(e.to_string()))?;
+        self.conn()
+            .execute_raw(stmt)
+            .await
+            .map_err(|e| SchemaError::Backup(e.to_string()))?;
         tracing::info!(file = %file.display(), "database copied before its migration");
         Ok(())
     }
@@ -180,9 +217,16 @@ impl Schema {
         let deadline = Instant::now() + LOCK_WAIT;
         match self.kind {
             DbKind::Sqlite => {
-                let Some(path) = &self.lock_file else { return Ok(Locked { _file: None }) };
+                let Some(path) = &self.lock_file else {
+                    return Ok(Locked { _file: None });
+                };
                 let failed = |e| SchemaError::LockFile(path.clone(), e);
-                let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+                let file = File::options()
+                    .create(true)
+                    .truncate(false)
+                    .write(true)
+                    .open(path)
+                    .map_err(failed)?;
                 loop {
                     match file.try_lock() {
                         Ok(()) => return Ok(Locked { _file: Some(file) }),
@@ -193,13 +237,23 @@ impl Schema {
             }
             DbKind::MySql => {
                 let sql = format!("SELECT GET_LOCK('{LOCK_NAME}', {})", LOCK_WAIT.as_secs());
-                let row = self.conn().query_one_raw(Statement::from_string(backend, sql)).await?;
+                let row = self
+                    .conn()
+                    .query_one_raw(Statement::from_string(backend, sql))
+                    .await?;
                 let got: Option<i64> = row.map(|r| r.try_get_by_index(0)).transpose()?.flatten();
-                if got == Some(1) { Ok(Locked { _file: None }) } else { Err(SchemaError::Locked) }
+                if got == Some(1) {
+                    Ok(Locked { _file: None })
+                } else {
+                    Err(SchemaError::Locked)
+                }
             }
             DbKind::Postgres => loop {
                 let sql = format!("SELECT pg_try_advisory_lock({LOCK_KEY})");
-                let row = self.conn().query_one_raw(Statement::from_string(backend, sql)).await?;
+                let row = self
+                    .conn()
+                    .query_one_raw(Statement::from_string(backend, sql))
+                    .await?;
                 if row.map_or(Ok(false), |r| r.try_get_by_index::<bool>(0))? {
                     return Ok(Locked { _file: None });
                 }

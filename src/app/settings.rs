@@ -16,9 +16,15 @@ use yunque_kernel::storage::StorageSettings;
 use yunque_kernel::telemetry::TelemetrySettings;
 
 const APP_ENV: Setting = Setting::new("APP_ENV", "development", "development or production");
-const DATA_DIR: Setting = Setting::new("DATA_DIR", "./data", "Folder for everything this process keeps on disk");
-const CELERY_RESULT_BACKEND: Setting =
-    Setting::secret("CELERY_RESULT_BACKEND", "Accepted for old configurations and not used");
+const DATA_DIR: Setting = Setting::new(
+    "DATA_DIR",
+    "./data",
+    "Folder for everything this process keeps on disk",
+);
+const CELERY_RESULT_BACKEND: Setting = Setting::secret(
+    "CELERY_RESULT_BACKEND",
+    "Accepted for old configurations and not used",
+);
 
 /// Which rules apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +72,11 @@ impl Settings {
         let mut r = Reader::new(env);
         let settings = Settings::collect(&mut r);
         let (settings, views, warnings) = r.finish(settings)?;
-        Ok(Settings { views, warnings, ..settings })
+        Ok(Settings {
+            views,
+            warnings,
+            ..settings
+        })
     }
 
     /// What is set and what is wrong with it, for people who look at a configuration.
@@ -75,7 +85,11 @@ impl Settings {
         Settings::collect(&mut r);
         let (views, warnings) = (r.seen().to_vec(), r.warnings().to_vec());
         let faults = r.finish(()).err().map(|faults| faults.0).unwrap_or_default();
-        Inspection { views, warnings, faults }
+        Inspection {
+            views,
+            warnings,
+            faults,
+        }
     }
 
     fn collect(r: &mut Reader<'_>) -> Self {

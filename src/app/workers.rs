@@ -46,7 +46,11 @@ impl App {
     ///
     /// # Errors
     /// A name that is no queue; the worker could not be registered.
-    pub async fn start_worker(&self, only: Option<&[String]>, concurrency: Option<usize>) -> Result<Worker, StartError> {
+    pub async fn start_worker(
+        &self,
+        only: Option<&[String]>,
+        concurrency: Option<usize>,
+    ) -> Result<Worker, StartError> {
         let mut queues = self.queues();
         if let Some(only) = only {
             let known: Vec<&str> = queues.iter().map(|(n, _)| base(n)).collect();
@@ -60,7 +64,10 @@ impl App {
         if let Some(n) = concurrency {
             queues.iter_mut().for_each(|(_, c)| *c = n);
         }
-        let options = WorkerOptions { queues, sole: self.is_embedded() };
+        let options = WorkerOptions {
+            queues,
+            sole: self.is_embedded(),
+        };
         Ok(Worker::start(self.ctx.queue.clone(), options, self.schedules()).await?)
     }
 
@@ -70,11 +77,16 @@ impl App {
         let own = self.files.staging().own_queue();
         let mut worker: Option<Worker> = None;
         loop {
-            tokio::time::sleep(if worker.is_some() { LOOK_FOR_WORKERS } else { Duration::from_secs(2) }).await;
+            tokio::time::sleep(if worker.is_some() {
+                LOOK_FOR_WORKERS
+            } else {
+                Duration::from_secs(2)
+            })
+            .await;
             let others = match self.ctx.queue.live_workers().await {
-                Ok(workers) => workers
-                    .iter()
-                    .any(|(id, queues)| worker.as_ref().is_none_or(|w| w.id() != id) && queues.contains(&own)),
+                Ok(workers) => workers.iter().any(|(id, queues)| {
+                    worker.as_ref().is_none_or(|w| w.id() != id) && queues.contains(&own)
+                }),
                 Err(e) => {
                     tracing::debug!(error = %e, "could not look for workers");
                     continue;

@@ -55,7 +55,10 @@ impl Args {
             Action::Status { json } => status(&settings, json).await,
             Action::Up => up(&settings).await,
             Action::Down { steps, yes } => {
-                if !output::confirm(yes, "Roll the schema back? Data of the dropped tables and columns is lost")? {
+                if !output::confirm(
+                    yes,
+                    "Roll the schema back? Data of the dropped tables and columns is lost",
+                )? {
                     return Ok(ExitCode::FAILURE);
                 }
                 let _lock = super::worker::lock_if_embedded(&settings)?;
@@ -83,7 +86,11 @@ async fn status(settings: &Settings, json: bool) -> Result<ExitCode, StartError>
         output::print_json(&steps);
     } else {
         for step in &steps {
-            println!("{}  {}", if step.applied { "applied" } else { "missing" }, step.name);
+            println!(
+                "{}  {}",
+                if step.applied { "applied" } else { "missing" },
+                step.name
+            );
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -151,7 +151,8 @@ impl Global {
     }
 
     fn start_with(&self, env: Env) -> Result<Settings, StartError> {
-        let settings = Settings::read(&env).map_err(|e| StartError::Refused(format!("configuration\n{e}")))?;
+        let settings =
+            Settings::read(&env).map_err(|e| StartError::Refused(format!("configuration\n{e}")))?;
         telemetry::init(settings.telemetry.format, &settings.telemetry.level);
         let open_secrets = config::open_secrets(&settings.views, self.env_file.as_deref());
         for warning in settings.warnings.iter().chain(&open_secrets) {

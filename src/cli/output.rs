@@ -20,7 +20,11 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg}");
             let bar = ProgressBar::new(total).with_prefix(label);
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            bar.set_style(
+                style
+                    .unwrap_or_else(|_| ProgressStyle::default_bar())
+                    .progress_chars("=> "),
+            );
             bar
         });
         Progress { bar, label }
@@ -69,7 +73,9 @@ pub fn is_terminal() -> bool {
 
 /// What users and mail servers wrote must not steer a terminal.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// At most `width` columns, on a terminal; a pipe gets everything.
@@ -87,7 +93,10 @@ pub fn shortened(text: &str, width: usize) -> String {
 
 /// Aligns columns for people.
 pub fn print_table(head: &[&str], rows: &[Vec<String>]) {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| plain(cell)).collect())
+        .collect();
     let mut widths: Vec<usize> = head.iter().map(|h| h.width()).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -96,8 +105,11 @@ pub fn print_table(head: &[&str], rows: &[Vec<String>]) {
     }
     let mut out = std::io::stdout().lock();
     let mut line = |cells: &[String]| {
-        let padded: Vec<String> =
-            cells.iter().zip(&widths).map(|(c, w)| format!("{c}{}", " ".repeat(w - c.width()))).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(c, w)| format!("{c}{}", " ".repeat(w - c.width())))
+            .collect();
         let _ = writeln!(out, "{}", padded.join("  ").trim_end());
     };
     line(&head.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());
@@ -113,12 +125,17 @@ pub fn confirm(yes: bool, question: &str) -> Result<bool, StartError> {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        return Err(StartError::Refused(format!("{question}. Without a terminal, say --yes")));
+        return Err(StartError::Refused(format!(
+            "{question}. Without a terminal, say --yes"
+        )));
     }
     eprint!("{question} [y/N] ");
     let _ = std::io::stderr().flush();
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(|e| StartError::Other(e.to_string()))?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|e| StartError::Other(e.to_string()))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
@@ -133,6 +150,9 @@ pub fn prompt(label: &str, remedy: &str) -> Result<String, StartError> {
     eprint!("{label}: ");
     let _ = std::io::stderr().flush();
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(|e| StartError::Other(e.to_string()))?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|e| StartError::Other(e.to_string()))?;
     Ok(answer.trim().to_owned())
 }

@@ -42,10 +42,14 @@ impl Args {
             .map_err(|e| StartError::Other(format!("DATA_DIR {}: {e}", settings.data_dir.display())))?;
         let _lock = super::worker::lock_if_embedded(&settings)?;
         // Bound before the rest: a busy port is told at once.
-        let listener = TcpListener::bind(listen)
-            .await
-            .map_err(|e| StartError::Refused(format!("LISTEN: {listen}: {e}. Choose another with --listen.")))?;
-        let migrate = if self.migrate { Migrate::Always } else { Migrate::IfEmbedded };
+        let listener = TcpListener::bind(listen).await.map_err(|e| {
+            StartError::Refused(format!("LISTEN: {listen}: {e}. Choose another with --listen."))
+        })?;
+        let migrate = if self.migrate {
+            Migrate::Always
+        } else {
+            Migrate::IfEmbedded
+        };
         let app = App::build(settings, Clock::default(), migrate).await?;
         if self.demo {
             super::create_group::make_demo(&app).await?;
@@ -53,8 +57,11 @@ impl Args {
         super::create_group::refuse_demo_password(&app).await?;
         let stop = stop_on_signal().map_err(|e| StartError::Other(e.to_string()))?;
         let base = app.settings.http.public_base_url.clone();
-        let options = ServeOptions { no_worker: self.no_worker };
-        app.serve(listener, options, stop, move |address| announce(address, &base)).await
+        let options = ServeOptions {
+            no_worker: self.no_worker,
+        };
+        app.serve(listener, options, stop, move |address| announce(address, &base))
+            .await
     }
 }
 

@@ -38,7 +38,8 @@ impl Args {
         let app = App::build(settings, Clock::default(), Migrate::IfEmbedded).await?;
         let stop = stop_on_signal().map_err(|e| StartError::Other(e.to_string()))?;
         let concurrency = self.concurrency.map(|n| usize::from(n.get()));
-        app.work(self.queues.as_deref(), concurrency, self.listen_admin, stop).await
+        app.work(self.queues.as_deref(), concurrency, self.listen_admin, stop)
+            .await
     }
 }
 

@@ -16,7 +16,10 @@ pub struct Clock {
 impl Clock {
     /// The current time, truncated to whole microseconds.
     pub fn now(&self) -> DateTime<Utc> {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one place that reads the time"
+        )]
         let now = Utc::now();
         let moved = now + TimeDelta::microseconds(self.offset_us.load(Ordering::Relaxed));
         moved.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(moved)
@@ -42,7 +45,11 @@ pub fn rfc3339(time: DateTime<Utc>) -> String {
         return time.format("%Y-%m-%dT%H:%M:%SZ").to_string();
     }
     let fraction = format!("{us:06}");
-    format!("{}.{}Z", time.format("%Y-%m-%dT%H:%M:%S"), fraction.trim_end_matches('0'))
+    format!(
+        "{}.{}Z",
+        time.format("%Y-%m-%dT%H:%M:%S"),
+        fraction.trim_end_matches('0')
+    )
 }
 
 #[cfg(test)]

@@ -54,7 +54,17 @@ mod tests {
     fn only_plain_positive_digits_are_ids() {
         assert_eq!(parse_id("42"), Some(42));
         assert_eq!(parse_id("9223372036854775807"), Some(i64::MAX));
-        for bad in ["", "0", "-1", "+1", "9223372036854775808", "１", "1e3", " 1", "12345678901234567890"] {
+        for bad in [
+            "",
+            "0",
+            "-1",
+            "+1",
+            "9223372036854775808",
+            "１",
+            "1e3",
+            " 1",
+            "12345678901234567890",
+        ] {
             assert_eq!(parse_id(bad), None, "{bad}");
         }
     }

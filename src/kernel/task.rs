@@ -10,6 +10,9 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    #[expect(clippy::disallowed_methods, reason = "this is the wrapper that the ban points to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the wrapper that the ban points to"
+    )]
     tokio::spawn(future)
 }

@@ -3,7 +3,11 @@
 //! Without variables everything runs embedded: SQLite in a temporary folder, no Redis. With
 //! `TEST_DATABASE_URL` each server gets a database of its own there, with `TEST_REDIS_URL` a key
 //! prefix of its own. `tests/run` runs the suite in all combinations.
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests read variables, spawn tasks, and may panic")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests read variables, spawn tasks, and may panic"
+)]
 
 mod support;
 

@@ -33,7 +33,11 @@ impl Job for Housekeeping {
 }
 
 pub(super) fn register(app: &App) {
-    let plan = Plan { max_attempts: 1, timeout: Duration::from_secs(1800), ..Plan::default() };
+    let plan = Plan {
+        max_attempts: 1,
+        timeout: Duration::from_secs(1800),
+        ..Plan::default()
+    };
     app.ctx.queue.register::<Housekeeping>(app.ctx.clone(), plan);
 }
 

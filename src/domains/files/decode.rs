@@ -21,12 +21,19 @@ pub fn base64(text: &str) -> Option<Vec<u8>> {
     };
     let has_space = text.bytes().any(|b| b.is_ascii_whitespace());
     let packed: std::borrow::Cow<'_, [u8]> = if has_space {
-        text.bytes().filter(|b| !b.is_ascii_whitespace()).collect::<Vec<u8>>().into()
+        text.bytes()
+            .filter(|b| !b.is_ascii_whitespace())
+            .collect::<Vec<u8>>()
+            .into()
     } else {
         text.as_bytes().into()
     };
     let url_safe = packed.iter().any(|b| matches!(b, b'-' | b'_'));
-    let engine = if url_safe { &URL_SAFE_ENGINE } else { &STANDARD_ENGINE };
+    let engine = if url_safe {
+        &URL_SAFE_ENGINE
+    } else {
+        &STANDARD_ENGINE
+    };
     engine.decode(packed.as_ref()).ok()
 }
 
@@ -47,7 +54,16 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for bad in ["a", "aGk==x", "aG*k", "+_8=", "base64_encoded_file_content_here!", "data:x,aGk=", "aGl", "你好"] {
+        for bad in [
+            "a",
+            "aGk==x",
+            "aG*k",
+            "+_8=",
+            "base64_encoded_file_content_here!",
+            "data:x,aGk=",
+            "aGl",
+            "你好",
+        ] {
             assert_eq!(base64(bad), None, "{bad}");
         }
     }

@@ -237,7 +237,10 @@ pub(crate) fn created(file: &Model) -> FileCreatedOut {
 }
 
 fn oss_url(file: &Model, storage: &Storage) -> Option<String> {
-    let key = file.object_key.as_deref().filter(|_| file.status() == UploadStatus::Completed)?;
+    let key = file
+        .object_key
+        .as_deref()
+        .filter(|_| file.status() == UploadStatus::Completed)?;
     Some(storage.object_url(key))
 }
 
@@ -247,7 +250,10 @@ pub(crate) fn full(file: &Model, storage: &Storage) -> FileOut {
         name: file.name.clone(),
         content_type: file.content_type.clone(),
         size: file.size,
-        oss_key: file.object_key.clone().filter(|_| file.status() == UploadStatus::Completed),
+        oss_key: file
+            .object_key
+            .clone()
+            .filter(|_| file.status() == UploadStatus::Completed),
         oss_url: oss_url(file, storage),
         upload_status: file.status(),
         upload_error: file.upload_error.clone(),

@@ -50,7 +50,9 @@ impl Job for UploadFile {
     }
 
     async fn on_cancel(&self, files: &Files, tx: &Tx) -> Result<(), DbError> {
-        files.upload_failed(tx, *self, crate::status::reasons::CANCELLED).await
+        files
+            .upload_failed(tx, *self, crate::status::reasons::CANCELLED)
+            .await
     }
 
     async fn expected(files: &Files, _: &Db) -> Result<Option<Vec<String>>, DbError> {
@@ -142,19 +144,43 @@ impl Files {
     /// Tells the queue how to run this domain's jobs.
     pub fn register_jobs(&self) {
         let queue = &self.0.ctx.queue;
-        let long = Plan { max_attempts: 10, timeout: Duration::from_secs(600), ..Plan::default() };
+        let long = Plan {
+            max_attempts: 10,
+            timeout: Duration::from_secs(600),
+            ..Plan::default()
+        };
         queue.register::<UploadFile>(self.clone(), self.0.settings.plan);
-        queue.register::<PurgeObject>(self.clone(), Plan { max_attempts: 10, ..Plan::default() });
+        queue.register::<PurgeObject>(
+            self.clone(),
+            Plan {
+                max_attempts: 10,
+                ..Plan::default()
+            },
+        );
         queue.register::<PurgeUserFiles>(self.clone(), long);
-        queue.register::<FilesSweep>(self.clone(), Plan { max_attempts: 1, ..long });
-        queue.register::<FilesRecount>(self.clone(), Plan { max_attempts: 1, ..long });
+        queue.register::<FilesSweep>(
+            self.clone(),
+            Plan {
+                max_attempts: 1,
+                ..long
+            },
+        );
+        queue.register::<FilesRecount>(
+            self.clone(),
+            Plan {
+                max_attempts: 1,
+                ..long
+            },
+        );
     }
 
     /// What comes round. Minutes are spread so that schedules do not meet.
     pub fn schedules(&self) -> Vec<Schedule> {
         let minute = |n: u64| Duration::from_secs(60 * n);
         vec![
-            Schedule::new("files_sweep", minute(5), minute(2), || NewJob::new(&FilesSweep {}).dedupe("files_sweep")),
+            Schedule::new("files_sweep", minute(5), minute(2), || {
+                NewJob::new(&FilesSweep {}).dedupe("files_sweep")
+            }),
             // 03:17 UTC: a quiet hour where most users live.
             Schedule::new("files_recount", minute(24 * 60), minute(3 * 60 + 17), || {
                 NewJob::new(&FilesRecount {}).dedupe("files_recount")

@@ -52,7 +52,12 @@ struct Inner {
 
 impl Files {
     pub fn new(ctx: Ctx, accounts: Accounts, staging: Staging, settings: FilesSettings) -> Self {
-        Files(Arc::new(Inner { ctx, accounts, staging, settings }))
+        Files(Arc::new(Inner {
+            ctx,
+            accounts,
+            staging,
+            settings,
+        }))
     }
 
     pub fn settings(&self) -> &FilesSettings {

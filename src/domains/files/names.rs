@@ -60,7 +60,11 @@ impl FolderPath {
         if path.chars().count() > MAX_PATH {
             return None;
         }
-        Some(if path.is_empty() { Self::root() } else { FolderPath(path) })
+        Some(if path.is_empty() {
+            Self::root()
+        } else {
+            FolderPath(path)
+        })
     }
 
     pub fn join(&self, name: &str) -> Option<Self> {
@@ -77,7 +81,12 @@ impl FolderPath {
 
     /// Is `other` this folder or one inside it?
     pub fn contains(&self, other: &FolderPath) -> bool {
-        self.0 == "/" || other.0 == self.0 || other.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
+        self.0 == "/"
+            || other.0 == self.0
+            || other
+                .0
+                .strip_prefix(&self.0)
+                .is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -85,21 +94,30 @@ impl FolderPath {
 /// trusted for rendering.
 pub fn is_content_type(text: &str) -> bool {
     let token = |t: &str| {
-        !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+        !t.is_empty()
+            && t.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
     };
     if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
         return false;
     }
     let essence = text.split(';').next().unwrap_or("").trim();
-    essence.split_once('/').is_some_and(|(kind, sub)| token(kind) && token(sub))
+    essence
+        .split_once('/')
+        .is_some_and(|(kind, sub)| token(kind) && token(sub))
 }
 
 /// `files/{user}/{32 hex}{.ext}`, chosen once for each record (contract "cloud" 3.3). Nothing of
 /// the client's name gets in but a short plain extension.
 pub fn object_key(user: UserId, name: &FileName) -> String {
     let extension = name.as_str().rsplit_once('.').map(|(_, ext)| ext.to_lowercase());
-    let plain = |ext: &String| (1..=10).contains(&ext.len()) && ext.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9'));
-    let suffix = extension.filter(plain).map(|ext| format!(".{ext}")).unwrap_or_default();
+    let plain = |ext: &String| {
+        (1..=10).contains(&ext.len()) && ext.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9'))
+    };
+    let suffix = extension
+        .filter(plain)
+        .map(|ext| format!(".{ext}"))
+        .unwrap_or_default();
     format!("files/{user}/{}{suffix}", Uuid::new_v4().simple())
 }
 
@@ -136,8 +154,14 @@ mod tests {
     fn keys_hold_nothing_of_the_name_but_a_plain_extension() {
         let key = |t| object_key(UserId(7), &FileName::parse(t).expect("valid"));
         let is = |key: &str, suffix: &str| {
-            let hex = key.strip_prefix("files/7/").and_then(|k| k.strip_suffix(suffix)).expect("shape");
-            assert!(hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()), "{key}");
+            let hex = key
+                .strip_prefix("files/7/")
+                .and_then(|k| k.strip_suffix(suffix))
+                .expect("shape");
+            assert!(
+                hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()),
+                "{key}"
+            );
         };
         is(&key("a.PHP"), ".php");
         is(&key("x"), "");
@@ -161,7 +185,11 @@ mod tests {
 
     #[test]
     fn content_types_have_a_type_and_a_subtype() {
-        for good in ["image/png", "text/html; charset=utf-8", "application/vnd.ms-excel"] {
+        for good in [
+            "image/png",
+            "text/html; charset=utf-8",
+            "application/vnd.ms-excel",
+        ] {
             assert!(is_content_type(good), "{good}");
         }
         for bad in ["", "png", "image/", "/png", "a b/c", "text/html\r\nX: y", "图/片"] {

@@ -41,10 +41,16 @@ pub struct Filter {
 }
 
 fn visible(user: UserId) -> Select<Entity> {
-    Entity::find().filter(Column::UserId.eq(user.0)).filter(Column::DeletedAt.is_null())
+    Entity::find()
+        .filter(Column::UserId.eq(user.0))
+        .filter(Column::DeletedAt.is_null())
 }
 
-pub async fn find_visible(conn: &impl ConnectionTrait, user: UserId, id: FileId) -> Result<Option<Model>, DbError> {
+pub async fn find_visible(
+    conn: &impl ConnectionTrait,
+    user: UserId,
+    id: FileId,
+) -> Result<Option<Model>, DbError> {
     Ok(visible(user).filter(Column::Id.eq(id.0)).one(conn).await?)
 }
 
@@ -53,8 +59,14 @@ pub async fn find_for_job(conn: &impl ConnectionTrait, id: FileId) -> Result<Opt
     Ok(Entity::find_by_id(id.0).one(conn).await?)
 }
 
-pub async fn list_by_ids(conn: &impl ConnectionTrait, user: UserId, ids: &[i64]) -> Result<Vec<Model>, DbError> {
-    let select = visible(user).filter(Column::Id.is_in(ids.iter().copied())).order_by_asc(Column::Id);
+pub async fn list_by_ids(
+    conn: &impl ConnectionTrait,
+    user: UserId,
+    ids: &[i64],
+) -> Result<Vec<Model>, DbError> {
+    let select = visible(user)
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .order_by_asc(Column::Id);
     Ok(select.all(conn).await?)
 }
 
@@ -87,16 +99,34 @@ pub async fn list(
     if !matches!(column, Column::Id) {
         select = select.order_by(Column::Id, order);
     }
-    Ok((select.offset(page.offset()).limit(page.limit()).all(conn).await?, total))
+    Ok((
+        select.offset(page.offset()).limit(page.limit()).all(conn).await?,
+        total,
+    ))
 }
 
 /// Inserts rows with one statement and returns them as they are stored.
 pub async fn insert_all(tx: &Tx, files: &[NewFile], now: DateTime<Utc>) -> Result<Vec<Model>, DbError> {
     let columns = [
-        "user_id", "name", "content_type", "size", "path", "object_key", "upload_status", "attempts", "generation",
-        "staged_ref", "source", "folder_key", "created_at", "updated_at",
+        "user_id",
+        "name",
+        "content_type",
+        "size",
+        "path",
+        "object_key",
+        "upload_status",
+        "attempts",
+        "generation",
+        "staged_ref",
+        "source",
+        "folder_key",
+        "created_at",
+        "updated_at",
     ];
-    let mut insert = Query::insert().into_table(Alias::new("files")).columns(columns.map(Alias::new)).take();
+    let mut insert = Query::insert()
+        .into_table(Alias::new("files"))
+        .columns(columns.map(Alias::new))
+        .take();
     for f in files {
         insert.values_panic([
             f.user.0.into(),
@@ -116,7 +146,11 @@ pub async fn insert_all(tx: &Tx, files: &[NewFile], now: DateTime<Utc>) -> Resul
         ]);
     }
     let ids = dialect::insert_returning_ids(tx, insert, files.len()).await?;
-    Ok(ids.into_iter().zip(files).map(|(id, f)| f.stored(id, now)).collect())
+    Ok(ids
+        .into_iter()
+        .zip(files)
+        .map(|(id, f)| f.stored(id, now))
+        .collect())
 }
 
 impl NewFile {
@@ -180,7 +214,9 @@ impl Edge<'_> {
 
 /// `max(updated_at, now)`, spelled so that all three databases take it.
 fn later(now: DateTime<Utc>) -> sea_orm::sea_query::SimpleExpr {
-    Expr::case(Expr::col(Column::UpdatedAt).gt(now), Expr::col(Column::UpdatedAt)).finally(Expr::val(now)).into()
+    Expr::case(Expr::col(Column::UpdatedAt).gt(now), Expr::col(Column::UpdatedAt))
+        .finally(Expr::val(now))
+        .into()
 }
 
 /// Gives the file another name or place. The folder's unique key is the constraint's business.
@@ -209,12 +245,21 @@ pub async fn update_place(
 fn inside(user: UserId, folder: &FolderPath) -> Select<Entity> {
     let below = format!("{}/", folder.as_str().trim_end_matches('/'));
     let length = i32::try_from(below.chars().count()).unwrap_or(i32::MAX);
-    let start = Func::cust("SUBSTR").arg(Expr::col(Column::Path)).arg(1).arg(length);
-    let condition = Condition::any().add(Column::Path.eq(folder.as_str())).add(Expr::expr(start).eq(below));
+    let start = Func::cust("SUBSTR")
+        .arg(Expr::col(Column::Path))
+        .arg(1)
+        .arg(length);
+    let condition = Condition::any()
+        .add(Column::Path.eq(folder.as_str()))
+        .add(Expr::expr(start).eq(below));
     visible(user).filter(condition)
 }
 
-pub async fn has_inside(conn: &impl ConnectionTrait, user: UserId, folder: &FolderPath) -> Result<bool, DbError> {
+pub async fn has_inside(
+    conn: &impl ConnectionTrait,
+    user: UserId,
+    folder: &FolderPath,
+) -> Result<bool, DbError> {
     Ok(inside(user, folder).limit(1).one(conn).await?.is_some())
 }
 
@@ -224,11 +269,21 @@ pub async fn list_inside(
     folder: &FolderPath,
     limit: u64,
 ) -> Result<Vec<Model>, DbError> {
-    Ok(inside(user, folder).order_by_asc(Column::Id).limit(limit).all(conn).await?)
+    Ok(inside(user, folder)
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .all(conn)
+        .await?)
 }
 
 /// Moves all plain files of one folder to another path.
-pub async fn move_files(tx: &Tx, user: UserId, from: &str, to: &str, now: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn move_files(
+    tx: &Tx,
+    user: UserId,
+    from: &str,
+    to: &str,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
     Entity::update_many()
         .col_expr(Column::Path, Expr::value(to))
         .col_expr(Column::UpdatedAt, later(now))
@@ -265,12 +320,20 @@ pub async fn mark_deleted(tx: &Tx, id: FileId, now: DateTime<Utc>) -> Result<(),
 
 /// Removes the tombstone of a purged file.
 pub async fn delete_row(conn: &impl ConnectionTrait, id: FileId) -> Result<(), DbError> {
-    Entity::delete_many().filter(Column::Id.eq(id.0)).filter(Column::DeletedAt.is_not_null()).exec(conn).await?;
+    Entity::delete_many()
+        .filter(Column::Id.eq(id.0))
+        .filter(Column::DeletedAt.is_not_null())
+        .exec(conn)
+        .await?;
     Ok(())
 }
 
 /// Uploads that a job should be working on: `(id, generation)`.
-pub async fn list_unfinished(conn: &impl ConnectionTrait, after: i64, limit: u64) -> Result<Vec<Model>, DbError> {
+pub async fn list_unfinished(
+    conn: &impl ConnectionTrait,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<Model>, DbError> {
     let states = [UploadStatus::Pending, UploadStatus::Uploading].map(UploadStatus::as_str);
     let select = Entity::find()
         .filter(Column::UploadStatus.is_in(states))
@@ -283,7 +346,11 @@ pub async fn list_unfinished(conn: &impl ConnectionTrait, after: i64, limit: u64
 }
 
 /// Deleted files whose object may still exist.
-pub async fn list_unpurged(conn: &impl ConnectionTrait, after: i64, limit: u64) -> Result<Vec<Model>, DbError> {
+pub async fn list_unpurged(
+    conn: &impl ConnectionTrait,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<Model>, DbError> {
     let select = Entity::find()
         .filter(Column::DeletedAt.is_not_null())
         .filter(Column::Id.gt(after))
@@ -334,7 +401,10 @@ pub async fn clear_staged(tx: &Tx, id: i64, reference: &str) -> Result<bool, DbE
 }
 
 /// Those of the references that some file still has.
-pub async fn list_referenced(conn: &impl ConnectionTrait, references: &[String]) -> Result<Vec<String>, DbError> {
+pub async fn list_referenced(
+    conn: &impl ConnectionTrait,
+    references: &[String],
+) -> Result<Vec<String>, DbError> {
     let select = Entity::find()
         .select_only()
         .column(Column::StagedRef)
@@ -346,12 +416,22 @@ pub async fn list_referenced(conn: &impl ConnectionTrait, references: &[String])
 pub async fn sum_space(conn: &impl ConnectionTrait, user: UserId) -> Result<i64, DbError> {
     // Cast, because sums of big integers are decimals on MySQL and PostgreSQL.
     let sql = match conn.get_database_backend() {
-        sea_orm::DbBackend::MySql => "SELECT CAST(COALESCE(SUM(size), 0) AS SIGNED) FROM files WHERE user_id = ? \
-             AND deleted_at IS NULL AND upload_status IN ('pending', 'uploading', 'completed')",
-        _ => "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM files WHERE user_id = ? \
-             AND deleted_at IS NULL AND upload_status IN ('pending', 'uploading', 'completed')",
+        sea_orm::DbBackend::MySql => {
+            "SELECT CAST(COALESCE(SUM(size), 0) AS SIGNED) FROM files WHERE user_id = ? \
+             AND deleted_at IS NULL AND upload_status IN ('pending', 'uploading', 'completed')"
+        }
+        _ => {
+            "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM files WHERE user_id = ? \
+             AND deleted_at IS NULL AND upload_status IN ('pending', 'uploading', 'completed')"
+        }
     };
-    let row = conn.query_one_raw(dialect::statement(conn.get_database_backend(), sql, [user.0.into()])).await?;
+    let row = conn
+        .query_one_raw(dialect::statement(
+            conn.get_database_backend(),
+            sql,
+            [user.0.into()],
+        ))
+        .await?;
     Ok(row.map_or(Ok(0), |r| r.try_get_by_index(0))?)
 }
 

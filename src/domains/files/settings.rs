@@ -5,22 +5,57 @@ use std::time::Duration;
 use yunque_kernel::config::{Reader, Seconds, Setting, Size};
 use yunque_kernel::queue::Plan;
 
-const MAX_BYTES: Setting =
-    Setting::new("UPLOAD_MAX_BYTES", "50MiB", "Largest decoded file, and sum of a batch, in a JSON upload");
+const MAX_BYTES: Setting = Setting::new(
+    "UPLOAD_MAX_BYTES",
+    "50MiB",
+    "Largest decoded file, and sum of a batch, in a JSON upload",
+);
 const BATCH_MAX: Setting = Setting::new("UPLOAD_BATCH_MAX", "20", "Files in one JSON batch");
-const STREAM_MAX: Setting = Setting::new("UPLOAD_STREAM_MAX_BYTES", "1GiB", "Largest file in a multipart upload, up to 1GiB");
-const PRESIGN_MAX: Setting = Setting::new("UPLOAD_PRESIGN_MAX_BYTES", "5GiB", "Largest file in a presigned upload");
-const MAX_RETRIES: Setting = Setting::new("UPLOAD_MAX_RETRIES", "3", "Retries of an upload after its first attempt");
-const RETRY_BASE: Setting =
-    Setting::new("UPLOAD_RETRY_BASE", "60s", "Wait before the first retry of an upload; doubled for each further one");
-const RETRY_JITTER: Setting = Setting::new("UPLOAD_RETRY_JITTER", "0.1", "Random part of that wait, as a fraction");
-const WORKERS: Setting = Setting::new("UPLOAD_WORKERS", "4", "Large uploads that one worker stores at once");
-const SMALL_WORKERS: Setting =
-    Setting::new("UPLOAD_SMALL_WORKERS", "32", "Uploads of at most 64 KiB that one worker stores at once");
-const STAGING: Setting =
-    Setting::new("UPLOAD_STAGING", "disk", "Where accepted bodies over 64 KiB wait: disk, or db for hosts with short-lived disks");
-const STAGING_TTL: Setting =
-    Setting::new("UPLOAD_STAGING_TTL", "24h", "How long the bytes of a failed upload are kept for a retry without content");
+const STREAM_MAX: Setting = Setting::new(
+    "UPLOAD_STREAM_MAX_BYTES",
+    "1GiB",
+    "Largest file in a multipart upload, up to 1GiB",
+);
+const PRESIGN_MAX: Setting = Setting::new(
+    "UPLOAD_PRESIGN_MAX_BYTES",
+    "5GiB",
+    "Largest file in a presigned upload",
+);
+const MAX_RETRIES: Setting = Setting::new(
+    "UPLOAD_MAX_RETRIES",
+    "3",
+    "Retries of an upload after its first attempt",
+);
+const RETRY_BASE: Setting = Setting::new(
+    "UPLOAD_RETRY_BASE",
+    "60s",
+    "Wait before the first retry of an upload; doubled for each further one",
+);
+const RETRY_JITTER: Setting = Setting::new(
+    "UPLOAD_RETRY_JITTER",
+    "0.1",
+    "Random part of that wait, as a fraction",
+);
+const WORKERS: Setting = Setting::new(
+    "UPLOAD_WORKERS",
+    "4",
+    "Large uploads that one worker stores at once",
+);
+const SMALL_WORKERS: Setting = Setting::new(
+    "UPLOAD_SMALL_WORKERS",
+    "32",
+    "Uploads of at most 64 KiB that one worker stores at once",
+);
+const STAGING: Setting = Setting::new(
+    "UPLOAD_STAGING",
+    "disk",
+    "Where accepted bodies over 64 KiB wait: disk, or db for hosts with short-lived disks",
+);
+const STAGING_TTL: Setting = Setting::new(
+    "UPLOAD_STAGING_TTL",
+    "24h",
+    "How long the bytes of a failed upload are kept for a retry without content",
+);
 const SIZE_MISMATCH: Setting = Setting::new(
     "UPLOAD_SIZE_MISMATCH",
     "reject",
@@ -95,7 +130,11 @@ impl FilesSettings {
             r.fault(&SMALL_WORKERS, "must be at least 1", "Example: 32.");
         }
         if settings.stream_max > 1 << 30 {
-            r.fault(&STREAM_MAX, "must be at most 1GiB", "Example: 1GiB; larger files take the presigned way.");
+            r.fault(
+                &STREAM_MAX,
+                "must be at most 1GiB",
+                "Example: 1GiB; larger files take the presigned way.",
+            );
         }
         settings
     }

@@ -35,6 +35,11 @@ impl UploadStatus {
         }
     }
 
+    /// Is there still something to do?
+    pub fn is_unfinished(self) -> bool {
+        matches!(self, UploadStatus::Pending | UploadStatus::Uploading)
+    }
+
     /// Does the file count against the quota in this state?
     pub fn holds_space(self) -> bool {
         self != UploadStatus::Failed

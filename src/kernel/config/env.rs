@@ -37,7 +37,10 @@ impl Env {
     /// # Errors
     /// A named file that is missing, or a file with a line that cannot be read.
     pub fn load(file: Option<&Path>) -> Result<Self, String> {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one place that reads the environment"
+        )]
         let process = std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect();
@@ -47,13 +50,20 @@ impl Env {
             None if default.exists() => read_file(default)?,
             None => BTreeMap::new(),
         };
-        Ok(Env { overrides: BTreeMap::new(), process, file })
+        Ok(Env {
+            overrides: BTreeMap::new(),
+            process,
+            file,
+        })
     }
 
     /// Only these values; nothing is read from outside. For tests and for `openapi export`.
     pub fn fixed<K: Into<String>, V: Into<String>>(values: impl IntoIterator<Item = (K, V)>) -> Self {
         let process = values.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        Env { process, ..Env::default() }
+        Env {
+            process,
+            ..Env::default()
+        }
     }
 
     /// The variables of the file, whether or not something overrides them.
@@ -81,5 +91,7 @@ impl Env {
 
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
     let entries = dotenvy::from_path_iter(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    entries.collect::<Result<_, _>>().map_err(|e| format!("{}: {e}", path.display()))
+    entries
+        .collect::<Result<_, _>>()
+        .map_err(|e| format!("{}: {e}", path.display()))
 }

@@ -24,12 +24,22 @@ pub struct Setting {
 
 impl Setting {
     pub const fn new(name: &'static str, default: &'static str, help: &'static str) -> Self {
-        Setting { name, default, help, secret: false }
+        Setting {
+            name,
+            default,
+            help,
+            secret: false,
+        }
     }
 
     /// A setting whose value is never printed.
     pub const fn secret(name: &'static str, help: &'static str) -> Self {
-        Setting { name, default: "", help, secret: true }
+        Setting {
+            name,
+            default: "",
+            help,
+            secret: true,
+        }
     }
 }
 

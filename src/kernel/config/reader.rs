@@ -18,7 +18,9 @@ pub struct ConfigFault {
 pub struct ConfigFaults(pub Vec<ConfigFault>);
 
 fn list(faults: &[ConfigFault]) -> String {
-    let lines = faults.iter().map(|f| format!("{}: {}. {}", f.name, f.problem, f.remedy));
+    let lines = faults
+        .iter()
+        .map(|f| format!("{}: {}. {}", f.name, f.problem, f.remedy));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -44,7 +46,13 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(env: &'a Env) -> Self {
-        Reader { env, section: "", faults: Vec::new(), warnings: Vec::new(), seen: Vec::new() }
+        Reader {
+            env,
+            section: "",
+            faults: Vec::new(),
+            warnings: Vec::new(),
+            seen: Vec::new(),
+        }
     }
 
     /// Settings that are read from now on stand under this heading.
@@ -70,7 +78,11 @@ impl<'a> Reader<'a> {
             Ok(value) => Some(value),
             Err(problem) => {
                 let shown = if setting.secret { "***" } else { text.as_str() };
-                self.fault(setting, format!("{shown:?} {problem}"), format!("Example: {}.", T::EXAMPLE.trim()));
+                self.fault(
+                    setting,
+                    format!("{shown:?} {problem}"),
+                    format!("Example: {}.", T::EXAMPLE.trim()),
+                );
                 None
             }
         }
@@ -108,7 +120,13 @@ impl<'a> Reader<'a> {
             self.seen.push(SettingView {
                 setting: *setting,
                 section: self.section,
-                value: found.as_ref().map(|(t, _)| if setting.secret { "***".to_owned() } else { t.clone() }),
+                value: found.as_ref().map(|(t, _)| {
+                    if setting.secret {
+                        "***".to_owned()
+                    } else {
+                        t.clone()
+                    }
+                }),
                 source: found.as_ref().map_or(Source::Default, |(_, s)| *s),
             });
         }
@@ -155,7 +173,10 @@ mod tests {
         let _: SocketAddr = r.get(&LISTEN);
         let _: Seconds = r.get(&WAIT);
         let faults = r.finish(()).expect_err("two faults").0;
-        assert_eq!(faults.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["LISTEN", "WAIT"]);
+        assert_eq!(
+            faults.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(),
+            ["LISTEN", "WAIT"]
+        );
     }
 
     #[test]

@@ -60,14 +60,19 @@ impl FromSetting for Size {
             "t" | "tib" => 1 << 40,
             _ => return Err(format!("unknown unit {unit:?}")),
         };
-        number.checked_mul(bytes_per_unit).map(Size).ok_or_else(|| "too large".to_owned())
+        number
+            .checked_mul(bytes_per_unit)
+            .map(Size)
+            .ok_or_else(|| "too large".to_owned())
     }
 }
 
 fn split_unit(text: &str) -> Result<(u64, &str), String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
-    let number = digits.parse().map_err(|_| "must start with a whole number".to_owned())?;
+    let number = digits
+        .parse()
+        .map_err(|_| "must start with a whole number".to_owned())?;
     Ok((number, unit.trim()))
 }
 
@@ -75,7 +80,12 @@ impl<T: FromSetting> FromSetting for List<T> {
     const EXAMPLE: &'static str = T::EXAMPLE;
 
     fn from_setting(text: &str) -> Result<Self, String> {
-        text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(T::from_setting).collect::<Result<_, _>>().map(List)
+        text.split(',')
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+            .map(T::from_setting)
+            .collect::<Result<_, _>>()
+            .map(List)
     }
 }
 

@@ -19,7 +19,11 @@ impl Columns {
     pub fn id(self) -> ColumnDef {
         // SQLite only auto-increments the type `integer`, which is 64 bits wide there.
         let mut def = ColumnDef::new(Alias::new("id"));
-        if self.0 == DbKind::Sqlite { def.integer() } else { def.big_integer() };
+        if self.0 == DbKind::Sqlite {
+            def.integer()
+        } else {
+            def.big_integer()
+        };
         def.not_null().auto_increment().primary_key().take()
     }
 

@@ -58,8 +58,14 @@ async fn sqlite(settings: &DbSettings) -> Result<Pools, DbError> {
     };
     // The writer first: it creates the file and switches it to WAL.
     let writer = pool(1).connect_with(options.clone()).await?;
-    let reader = pool(settings.max_connections).connect_with(options.pragma("query_only", "1")).await?;
-    Ok(Pools { kind: DbKind::Sqlite, reader: reader.into(), writer: writer.into() })
+    let reader = pool(settings.max_connections)
+        .connect_with(options.pragma("query_only", "1"))
+        .await?;
+    Ok(Pools {
+        kind: DbKind::Sqlite,
+        reader: reader.into(),
+        writer: writer.into(),
+    })
 }
 
 async fn mysql(settings: &DbSettings) -> Result<Pools, DbError> {
@@ -88,23 +94,41 @@ async fn mysql(settings: &DbSettings) -> Result<Pools, DbError> {
         .connect_with(options)
         .await?;
     let connection = DatabaseConnection::from(pool);
-    Ok(Pools { kind: DbKind::MySql, reader: connection.clone(), writer: connection })
+    Ok(Pools {
+        kind: DbKind::MySql,
+        reader: connection.clone(),
+        writer: connection,
+    })
 }
 
 async fn postgres(settings: &DbSettings) -> Result<Pools, DbError> {
     let options = PgConnectOptions::from_str(settings.url.expose_secret())?
         .statement_cache_capacity(STATEMENT_CACHE)
-        .options([("timezone", "UTC"), ("lock_timeout", "10s"), ("default_transaction_isolation", "read committed")])
+        .options([
+            ("timezone", "UTC"),
+            ("lock_timeout", "10s"),
+            ("default_transaction_isolation", "read committed"),
+        ])
         .disable_statement_logging();
     let pool = PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
         .test_before_acquire(false)
         .before_acquire(|conn, meta| {
-            Box::pin(async move { if meta.idle_for > PING_AFTER_IDLE { conn.ping().await.map(|()| true) } else { Ok(true) } })
+            Box::pin(async move {
+                if meta.idle_for > PING_AFTER_IDLE {
+                    conn.ping().await.map(|()| true)
+                } else {
+                    Ok(true)
+                }
+            })
         })
         .connect_with(options)
         .await?;
     let connection = DatabaseConnection::from(pool);
-    Ok(Pools { kind: DbKind::Postgres, reader: connection.clone(), writer: connection })
+    Ok(Pools {
+        kind: DbKind::Postgres,
+        reader: connection.clone(),
+        writer: connection,
+    })
 }

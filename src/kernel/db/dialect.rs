@@ -3,7 +3,9 @@
 //! The common subset is used everywhere else: no `INSERT … RETURNING` (MySQL), no partial indexes
 //! in logic, no `ADD COLUMN IF NOT EXISTS`.
 
-use sea_orm::sea_query::{Alias, Asterisk, Expr, InsertStatement, IntoIden, LockType, OnConflict, SelectStatement};
+use sea_orm::sea_query::{
+    Alias, Asterisk, Expr, InsertStatement, IntoIden, LockType, OnConflict, SelectStatement,
+};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExprTrait, Statement, Value};
 
 use super::DbError;
@@ -84,7 +86,11 @@ pub async fn insert_ignore<C: IntoIden + Copy>(
             Err(e) => Err(e),
         };
     }
-    insert.on_conflict(OnConflict::columns(key.iter().map(|c| c.into_iden())).do_nothing().to_owned());
+    insert.on_conflict(
+        OnConflict::columns(key.iter().map(|c| c.into_iden()))
+            .do_nothing()
+            .to_owned(),
+    );
     match conn.execute(&insert).await {
         Ok(done) => Ok(done.rows_affected() == 1),
         Err(DbErr::RecordNotInserted) => Ok(false),
@@ -133,7 +139,10 @@ pub async fn insert_returning_ids(
 /// # Errors
 /// As the database says.
 pub async fn count(conn: &impl ConnectionTrait, mut select: SelectStatement) -> Result<u64, DbError> {
-    select.clear_order_by().clear_selects().expr(Expr::col(Asterisk).count());
+    select
+        .clear_order_by()
+        .clear_selects()
+        .expr(Expr::col(Asterisk).count());
     let row = conn.query_one(&select).await?;
     let n: i64 = row.map_or(Ok(0), |r| r.try_get_by_index(0))?;
     Ok(u64::try_from(n).unwrap_or(0))

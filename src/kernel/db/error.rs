@@ -65,7 +65,9 @@ fn driver(error: &DbErr) -> Option<&sqlx::Error> {
 }
 
 pub(super) fn is_conflict(error: &DbErr) -> bool {
-    let Some(sqlx::Error::Database(e)) = driver(error) else { return false };
+    let Some(sqlx::Error::Database(e)) = driver(error) else {
+        return false;
+    };
     if let Some(mysql) = e.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         // 1213 deadlock, 1205 lock wait timeout, 1020 record changed since last read (snapshot).
         return matches!(mysql.number(), 1213 | 1205 | 1020);
@@ -106,7 +108,9 @@ fn classify(e: &dyn sqlx::error::DatabaseError, whole: &DbErr) -> DbError {
         return DbError::Conflict(e.message().to_owned());
     }
     match e.kind() {
-        ErrorKind::UniqueViolation => DbError::Unique { constraint: unique_name(e) },
+        ErrorKind::UniqueViolation => DbError::Unique {
+            constraint: unique_name(e),
+        },
         ErrorKind::ForeignKeyViolation => DbError::ForeignKey(e.message().to_owned()),
         ErrorKind::CheckViolation => DbError::Check(e.message().to_owned()),
         _ if is_outage(e) => DbError::Unavailable(e.message().to_owned()),
@@ -118,13 +122,19 @@ fn classify(e: &dyn sqlx::error::DatabaseError, whole: &DbErr) -> DbError {
 fn is_outage(e: &dyn sqlx::error::DatabaseError) -> bool {
     if let Some(mysql) = e.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         // 1021/1041 disk/memory, 1040 connections, 1053 shutdown, 1152/1927 killed, 1290 read-only.
-        return matches!(mysql.number(), 1021 | 1040 | 1041 | 1053 | 1114 | 1152 | 1290 | 1927);
+        return matches!(
+            mysql.number(),
+            1021 | 1040 | 1041 | 1053 | 1114 | 1152 | 1290 | 1927
+        );
     }
     let code = e.code();
     let code = code.as_deref().unwrap_or("");
     // PostgreSQL classes 08 (connection), 53 (resources), 57P (shutdown);
     // SQLite 10 I/O, 13 full, 14 cannot open, 8 read-only.
-    code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") || matches!(code, "8" | "10" | "13" | "14")
+    code.starts_with("08")
+        || code.starts_with("53")
+        || code.starts_with("57P")
+        || matches!(code, "8" | "10" | "13" | "14")
 }
 
 /// The constraint's name. SQLite tells the columns (`UNIQUE constraint failed: users.email_key`),

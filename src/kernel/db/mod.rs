@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
@@ -85,7 +87,11 @@ impl Db {
     /// The database cannot be reached or refuses the credentials.
     pub async fn connect(settings: &DbSettings) -> Result<Self, DbError> {
         let pools = connect::open(settings).await?;
-        let lane_size = if pools.kind == DbKind::Sqlite { 1 } else { settings.max_connections };
+        let lane_size = if pools.kind == DbKind::Sqlite {
+            1
+        } else {
+            settings.max_connections
+        };
         Ok(Db(Arc::new(Inner {
             kind: pools.kind,
             reader: pools.reader,
@@ -178,7 +184,11 @@ impl Db {
                 }
             }
             self.0.stats.retries.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(tx.name = name, tx.run = run, "transaction lost a conflict, running it again");
+            tracing::debug!(
+                tx.name = name,
+                tx.run = run,
+                "transaction lost a conflict, running it again"
+            );
             // Spread the losers, or they meet again.
             tokio::time::sleep(Duration::from_millis(rand::random_range(1..=10) * u64::from(run))).await;
             run += 1;
@@ -197,7 +207,8 @@ impl Db {
         permit.forget();
         let lane = LanePermit(self.clone());
         let options = TransactionOptions {
-            sqlite_transaction_mode: (self.0.kind == DbKind::Sqlite).then_some(SqliteTransactionMode::Immediate),
+            sqlite_transaction_mode: (self.0.kind == DbKind::Sqlite)
+                .then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
         let inner = self.0.writer.begin_with_options(options).await?;

@@ -13,16 +13,30 @@ const DATABASE_URL: Setting = Setting::secret(
     "DATABASE_URL",
     "Database: sqlite://path, mysql://user:password@host/name or postgres://user:password@host/name (default: SQLite in DATA_DIR)",
 );
-const DB_NAME: Setting = Setting::new("DB_NAME", "", "Database name; composes DATABASE_URL from the DB_ settings");
-const DB_ENGINE: Setting = Setting::new("DB_ENGINE", "mysql", "Database family for DB_NAME: mysql or postgres");
+const DB_NAME: Setting = Setting::new(
+    "DB_NAME",
+    "",
+    "Database name; composes DATABASE_URL from the DB_ settings",
+);
+const DB_ENGINE: Setting = Setting::new(
+    "DB_ENGINE",
+    "mysql",
+    "Database family for DB_NAME: mysql or postgres",
+);
 const DB_HOST: Setting = Setting::new("DB_HOST", "localhost", "Database host for DB_NAME");
 const DB_PORT: Setting = Setting::new("DB_PORT", "", "Database port for DB_NAME (default 3306 or 5432)");
 const DB_USER: Setting = Setting::new("DB_USER", "root", "Database user for DB_NAME");
 const DB_PASSWORD: Setting = Setting::secret("DB_PASSWORD", "Database password for DB_NAME");
-const MAX_CONNECTIONS: Setting =
-    Setting::new("DATABASE_MAX_CONNECTIONS", "16", "Connections to a database server, or readers of a SQLite file");
-const ACQUIRE_TIMEOUT: Setting =
-    Setting::new("DATABASE_ACQUIRE_TIMEOUT", "5s", "Longest wait for a database connection before answering 503");
+const MAX_CONNECTIONS: Setting = Setting::new(
+    "DATABASE_MAX_CONNECTIONS",
+    "16",
+    "Connections to a database server, or readers of a SQLite file",
+);
+const ACQUIRE_TIMEOUT: Setting = Setting::new(
+    "DATABASE_ACQUIRE_TIMEOUT",
+    "5s",
+    "Longest wait for a database connection before answering 503",
+);
 const SQLITE_SYNCHRONOUS: Setting = Setting::new(
     "SQLITE_SYNCHRONOUS",
     "full",
@@ -90,7 +104,9 @@ impl DbSettings {
     /// The file behind a SQLite URL.
     pub fn sqlite_path(&self) -> Option<std::path::PathBuf> {
         let url = self.url.expose_secret();
-        let rest = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
+        let rest = url
+            .strip_prefix("sqlite://")
+            .or_else(|| url.strip_prefix("sqlite:"))?;
         Some(rest.split('?').next().unwrap_or(rest).into())
     }
 }
@@ -117,9 +133,15 @@ fn compose(r: &mut Reader<'_>) -> Option<SecretString> {
         Engine::Postgres => ("postgres", 5432),
     };
     let enc = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let password = password.map(|p| format!(":{}", enc(p.expose_secret()))).unwrap_or_default();
+    let password = password
+        .map(|p| format!(":{}", enc(p.expose_secret())))
+        .unwrap_or_default();
     let port = port.unwrap_or(default_port);
-    Some(SecretString::from(format!("{scheme}://{}{password}@{host}:{port}/{}", enc(&user), enc(&name))))
+    Some(SecretString::from(format!(
+        "{scheme}://{}{password}@{host}:{port}/{}",
+        enc(&user),
+        enc(&name)
+    )))
 }
 
 #[cfg(test)]
@@ -142,7 +164,10 @@ mod tests {
     #[test]
     fn seed_variables_compose_an_encoded_url() {
         let s = read(&[("DB_NAME", "cloud"), ("DB_PASSWORD", "p@ss/w:rd")]);
-        assert_eq!(s.url.expose_secret(), "mysql://root:p%40ss%2Fw%3Ard@localhost:3306/cloud");
+        assert_eq!(
+            s.url.expose_secret(),
+            "mysql://root:p%40ss%2Fw%3Ard@localhost:3306/cloud"
+        );
         let s = read(&[("DB_NAME", "cloud"), ("DATABASE_URL", "postgres://u@h/db")]);
         assert_eq!(s.kind, DbKind::Postgres);
     }

@@ -24,13 +24,22 @@ struct TxInner {
 
 impl Tx {
     pub(super) fn new(inner: DatabaseTransaction, lane: LanePermit) -> Self {
-        Tx(Arc::new(TxInner { inner, hooks: Mutex::default(), conflict: AtomicBool::new(false), _lane: lane }))
+        Tx(Arc::new(TxInner {
+            inner,
+            hooks: Mutex::default(),
+            conflict: AtomicBool::new(false),
+            _lane: lane,
+        }))
     }
 
     /// Runs `hook` after the commit, in order of registration. Not at all on a rollback, and once
     /// only however often the closure ran.
     pub fn after_commit(&self, hook: impl FnOnce() + Send + 'static) {
-        self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(hook));
+        self.0
+            .hooks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(hook));
     }
 
     /// A deadlock or serialization failure happened in one of the queries.
@@ -39,7 +48,9 @@ impl Tx {
     }
 
     pub(super) async fn commit(self) -> Result<(), DbError> {
-        let TxInner { inner, hooks, _lane, .. } = Arc::try_unwrap(self.0).map_err(|_| DbError::TxEscaped)?;
+        let TxInner {
+            inner, hooks, _lane, ..
+        } = Arc::try_unwrap(self.0).map_err(|_| DbError::TxEscaped)?;
         inner.commit().await?;
         drop(_lane);
         for hook in hooks.into_inner().unwrap_or_else(PoisonError::into_inner) {

@@ -30,16 +30,28 @@ impl Faults {
     }
 
     pub fn add(&mut self, field: impl Into<String>, text: Text) {
-        self.0.push(Fault { field: field.into(), text, code: None });
+        self.0.push(Fault {
+            field: field.into(),
+            text,
+            code: None,
+        });
     }
 
     /// Adds a fault whose stable code the body should carry when it is the first one.
     pub fn add_coded(&mut self, field: impl Into<String>, code: &Code) {
-        self.0.push(Fault { field: field.into(), text: code.text.clone(), code: Some(code.code) });
+        self.0.push(Fault {
+            field: field.into(),
+            text: code.text.clone(),
+            code: Some(code.code),
+        });
     }
 
     pub fn add_coded_text(&mut self, field: impl Into<String>, code: &'static str, text: Text) {
-        self.0.push(Fault { field: field.into(), text, code: Some(code) });
+        self.0.push(Fault {
+            field: field.into(),
+            text,
+            code: Some(code),
+        });
     }
 
     pub fn required(&mut self, field: impl Into<String>) {
@@ -48,7 +60,10 @@ impl Faults {
 
     /// Takes over the faults of an inner value, their names prefixed with `prefix.`.
     pub fn nest(&mut self, prefix: impl std::fmt::Display, inner: Faults) {
-        self.0.extend(inner.0.into_iter().map(|f| Fault { field: format!("{prefix}.{}", f.field), ..f }));
+        self.0.extend(inner.0.into_iter().map(|f| Fault {
+            field: format!("{prefix}.{}", f.field),
+            ..f
+        }));
     }
 
     pub fn merge(&mut self, other: Faults) {
@@ -72,7 +87,11 @@ impl Faults {
     /// # Errors
     /// The collected faults as a 400.
     pub fn into_result<T>(self, value: T) -> Result<T, ApiError> {
-        if self.is_empty() { Ok(value) } else { Err(self.into_error()) }
+        if self.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.into_error())
+        }
     }
 
     /// A 400 whose `error` repeats the first message and whose `code` is the first fault's.

@@ -54,11 +54,17 @@ pub struct Text {
 
 impl Text {
     pub const fn fixed(zh: &'static str, en: &'static str) -> Self {
-        Text { zh: Cow::Borrowed(zh), en: Cow::Borrowed(en) }
+        Text {
+            zh: Cow::Borrowed(zh),
+            en: Cow::Borrowed(en),
+        }
     }
 
     pub fn owned(zh: String, en: String) -> Self {
-        Text { zh: Cow::Owned(zh), en: Cow::Owned(en) }
+        Text {
+            zh: Cow::Owned(zh),
+            en: Cow::Owned(en),
+        }
     }
 
     pub fn get(&self, lang: Lang) -> &str {

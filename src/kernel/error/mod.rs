@@ -73,21 +73,31 @@ pub mod messages {
     pub const BAD_EMAIL: Text = Text::fixed("邮箱格式不正确", "Enter a valid e-mail address.");
     pub const BAD_TYPE: Text = Text::fixed("类型错误", "Wrong type.");
     pub const BAD_FORMAT: Text = Text::fixed("格式不正确", "Wrong format.");
-    pub const BAD_CHARACTER: Text = Text::fixed("包含不允许的字符", "Contains characters that are not allowed.");
+    pub const BAD_CHARACTER: Text =
+        Text::fixed("包含不允许的字符", "Contains characters that are not allowed.");
     pub const OUT_OF_RANGE: Text = Text::fixed("数值超出范围", "Out of range.");
 
     /// `长度不能超过 {n} 个字符`
     pub fn too_long(n: usize) -> Text {
-        Text::owned(format!("长度不能超过 {n} 个字符"), format!("At most {n} characters."))
+        Text::owned(
+            format!("长度不能超过 {n} 个字符"),
+            format!("At most {n} characters."),
+        )
     }
 
     /// `长度不能少于 {n} 个字符`
     pub fn too_short(n: usize) -> Text {
-        Text::owned(format!("长度不能少于 {n} 个字符"), format!("At least {n} characters."))
+        Text::owned(
+            format!("长度不能少于 {n} 个字符"),
+            format!("At least {n} characters."),
+        )
     }
 
     /// `密码长度不能少于 {n} 位`
     pub fn short_password(n: usize) -> Text {
-        Text::owned(format!("密码长度不能少于 {n} 位"), format!("The password needs at least {n} characters."))
+        Text::owned(
+            format!("密码长度不能少于 {n} 位"),
+            format!("The password needs at least {n} characters."),
+        )
     }
 }

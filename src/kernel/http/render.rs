@@ -84,7 +84,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Render<E> {
         finish(&mut response, &info, &rate);
         if gate.is_unread() {
             // hyper closes such a connection; unannounced, the client's next request would be lost.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if !is_preflight {
             self.origins.decorate(origin.as_ref(), response.headers_mut());

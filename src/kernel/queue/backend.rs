@@ -43,7 +43,11 @@ impl Backend for ClaimedJobs {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Self::Task, Infallible>>> {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Option<Result<Self::Task, Infallible>>> {
         self.jobs.poll_recv(cx).map(|job| job.map(|j| Ok(Task::new(j))))
     }
 

@@ -77,7 +77,9 @@ impl Carrier {
                 let mut pipe = redis::pipe();
                 for (queue, members) in &by_queue {
                     let key = key(link, queue);
-                    pipe.zadd_multiple(&key, members).ignore().zrange_withscores(&key, 0, 0);
+                    pipe.zadd_multiple(&key, members)
+                        .ignore()
+                        .zrange_withscores(&key, 0, 0);
                 }
                 let mut connection = link.connection().await?;
                 let result = pipe.query_async::<Vec<Vec<(i64, f64)>>>(&mut connection).await;
@@ -112,10 +114,15 @@ impl Carrier {
     /// A receiver for one queue, used by one claimer.
     pub(super) fn receiver(&self, queue: &str) -> Receiver {
         match self {
-            Carrier::Memory(memory) => Receiver::Memory { memory: memory.clone(), queue: queue.to_owned() },
-            Carrier::Redis(link) => {
-                Receiver::Redis { link: link.clone(), key: key(link, queue), connection: None }
-            }
+            Carrier::Memory(memory) => Receiver::Memory {
+                memory: memory.clone(),
+                queue: queue.to_owned(),
+            },
+            Carrier::Redis(link) => Receiver::Redis {
+                link: link.clone(),
+                key: key(link, queue),
+                connection: None,
+            },
         }
     }
 }
@@ -126,8 +133,15 @@ fn key(link: &RedisLink, queue: &str) -> String {
 
 /// Pops ids of one queue.
 pub(super) enum Receiver {
-    Memory { memory: MemoryCarrier, queue: String },
-    Redis { link: RedisLink, key: String, connection: Option<redis::aio::MultiplexedConnection> },
+    Memory {
+        memory: MemoryCarrier,
+        queue: String,
+    },
+    Redis {
+        link: RedisLink,
+        key: String,
+        connection: Option<redis::aio::MultiplexedConnection>,
+    },
 }
 
 /// How long one blocking pop waits; bounds the time to notice a shutdown or a silent connection.
@@ -142,7 +156,11 @@ impl Receiver {
                 *connection = None;
                 Err(CarrierError::Away)
             }
-            Receiver::Redis { link, key, connection } => {
+            Receiver::Redis {
+                link,
+                key,
+                connection,
+            } => {
                 let result = pop_redis(link, key, connection, max).await;
                 link.observe(&result);
                 if result.is_err() {
@@ -163,14 +181,21 @@ async fn pop_redis(
     if connection.is_none() {
         *connection = Some(link.dedicated().await?);
     }
-    let Some(conn) = connection.as_mut() else { return Ok(Vec::new()) };
+    let Some(conn) = connection.as_mut() else {
+        return Ok(Vec::new());
+    };
     // Under load the plain pop finds a whole batch; blocking is only for an empty queue.
-    let popped: Vec<(i64, f64)> = conn.zpopmin(key, isize::try_from(max).unwrap_or(isize::MAX)).await?;
+    let popped: Vec<(i64, f64)> = conn
+        .zpopmin(key, isize::try_from(max).unwrap_or(isize::MAX))
+        .await?;
     if !popped.is_empty() {
         return Ok(popped.into_iter().map(|(id, _)| id).collect());
     }
-    let one: Option<(String, i64, f64)> =
-        redis::cmd("BZPOPMIN").arg(key).arg(BLOCK.as_secs_f64()).query_async(conn).await?;
+    let one: Option<(String, i64, f64)> = redis::cmd("BZPOPMIN")
+        .arg(key)
+        .arg(BLOCK.as_secs_f64())
+        .query_async(conn)
+        .await?;
     Ok(one.map(|(_, id, _)| id).into_iter().collect())
 }
 
@@ -211,11 +236,17 @@ impl MemoryCarrier {
         let queue = queues.entry(queue.to_owned()).or_default();
         let mut ids = Vec::new();
         while ids.len() < max {
-            let Some((_, id)) = queue.ordered.pop_first() else { break };
+            let Some((_, id)) = queue.ordered.pop_first() else {
+                break;
+            };
             queue.members.remove(&id);
             ids.push(id);
         }
-        if ids.is_empty() { Err(queue.wake.clone()) } else { Ok(ids) }
+        if ids.is_empty() {
+            Err(queue.wake.clone())
+        } else {
+            Ok(ids)
+        }
     }
 
     async fn pop(&self, queue: &str, max: usize) -> Vec<i64> {
@@ -234,7 +265,11 @@ mod tests {
     use super::*;
 
     fn due(id: i64, score: i64) -> Due {
-        Due { queue: "q".into(), id, score }
+        Due {
+            queue: "q".into(),
+            id,
+            score,
+        }
     }
 
     #[tokio::test]

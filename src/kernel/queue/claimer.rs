@@ -26,7 +26,9 @@ impl Claimer {
     pub async fn run(self, stop: CancellationToken) {
         let mut receiver = self.shared.queue.carrier().receiver(&self.queue);
         loop {
-            let Some(slots) = stop.run_until_cancelled(self.free_slots()).await else { return };
+            let Some(slots) = stop.run_until_cancelled(self.free_slots()).await else {
+                return;
+            };
             let ids = match stop.run_until_cancelled(receiver.pop(slots.len())).await {
                 None => return,
                 Some(Ok(ids)) => ids,
@@ -50,7 +52,9 @@ impl Claimer {
         };
         let mut slots = vec![first];
         while slots.len() < BATCH {
-            let Ok(slot) = self.slots.clone().try_acquire_owned() else { break };
+            let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+                break;
+            };
             slots.push(slot);
         }
         slots

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::job::Priority;
 use super::store;
-use crate::db::{Db, DbError};
+use crate::db::{DbError, Tx};
 
 const BAND: i64 = 1 << 40;
 const BANDS: usize = 3;
@@ -41,27 +41,41 @@ impl BandRounds {
             let claimed = self.claimed;
             self.last.retain(|_, round| *round >= claimed);
         }
-        let next = self.last.get(&fair_key).map_or(self.claimed, |last| self.claimed.max(last + 1));
+        let next = self
+            .last
+            .get(&fair_key)
+            .map_or(self.claimed, |last| self.claimed.max(last + 1));
         self.last.insert(fair_key, next);
         next
     }
 }
 
 impl Rounds {
-    /// The banded round of a new job. Asks the database once for each queue and band.
-    pub async fn next(&self, db: &Db, queue: &str, fair_key: i64, priority: Priority) -> Result<i64, DbError> {
+    /// The banded round of a new job. Asks the database once for each queue and band, on the caller's
+    /// connection: transactions that each waited for a second one would use up the pool and stall.
+    pub async fn next(
+        &self,
+        tx: &Tx,
+        queue: &str,
+        fair_key: i64,
+        priority: Priority,
+    ) -> Result<i64, DbError> {
         let band = band(priority);
         if let Some(round) = self.known_next(queue, band, fair_key) {
             return Ok(band + round);
         }
-        let start = store::starting_round(db, queue, band..band + BAND).await?.unwrap_or(band);
+        let start = store::starting_round(tx, queue, band..band + BAND)
+            .await?
+            .unwrap_or(band);
         self.observe(queue, start);
         Ok(band + self.known_next(queue, band, fair_key).unwrap_or(start - band))
     }
 
     fn known_next(&self, queue: &str, band: i64, fair_key: i64) -> Option<i64> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.get_mut(queue)?[index(band)].as_mut().map(|rounds| rounds.next(fair_key))
+        queues.get_mut(queue)?[index(band)]
+            .as_mut()
+            .map(|rounds| rounds.next(fair_key))
     }
 
     /// A job of this (banded) round was claimed, or is the next to be; V moves on.

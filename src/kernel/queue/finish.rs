@@ -81,7 +81,10 @@ async fn finish(shared: &Shared, ids: &[i64]) -> bool {
     let written = retrying(|| store::mark_done(db.writer(), &shared.owner, ids, shared.queue.now())).await;
     match written {
         Ok(n) if n < ids.len() as u64 => {
-            tracing::warn!(jobs = ids.len() as u64 - n, "finished jobs whose lease was lost; they may run again");
+            tracing::warn!(
+                jobs = ids.len() as u64 - n,
+                "finished jobs whose lease was lost; they may run again"
+            );
         }
         Ok(_) => {}
         Err(e) => {
@@ -98,8 +101,14 @@ async fn failed(shared: &Shared, row: &JobRow, error: JobError, entry: &Arc<Entr
     let mut reason = error.reason;
     let cause = error.cause.map(|c| c.to_string()).unwrap_or_default();
     tracing::warn!(
-        job.id = row.id, job.kind = row.kind, job.attempt = failures, job.dead = dead,
-        request.id = row.request_id, reason, cause, "job run failed"
+        job.id = row.id,
+        job.kind = row.kind,
+        job.attempt = failures,
+        job.dead = dead,
+        request.id = row.request_id,
+        reason,
+        cause,
+        "job run failed"
     );
     reason.truncate(reason.floor_char_boundary(MAX_REASON));
     let now = shared.queue.now();
@@ -136,13 +145,23 @@ async fn unknown(shared: &Shared, row: &JobRow) -> bool {
     let now = shared.queue.now();
     let db = &shared.queue.0.db;
     let result = if now - row.created_at < UNKNOWN_GIVE_UP {
-        tracing::warn!(job.id = row.id, job.kind = row.kind, "unknown kind of job, put back");
-        store::release(db.writer(), &shared.owner, &[row.id], now + UNKNOWN_PAUSE).await.map(|_| ())
+        tracing::warn!(
+            job.id = row.id,
+            job.kind = row.kind,
+            "unknown kind of job, put back"
+        );
+        store::release(db.writer(), &shared.owner, &[row.id], now + UNKNOWN_PAUSE)
+            .await
+            .map(|_| ())
     } else {
         let (owner, row) = (shared.owner.clone(), row.clone());
         db.write("job.unknown", move |tx| {
             let (owner, row) = (owner.clone(), row.clone());
-            async move { store::mark_dead(&tx, &owner, &row, "unknown kind of job", now).await.map(|_| ()) }
+            async move {
+                store::mark_dead(&tx, &owner, &row, "unknown kind of job", now)
+                    .await
+                    .map(|_| ())
+            }
         })
         .await
     };

@@ -42,7 +42,12 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     async fn run(&self, domain: &Self::Domain, cx: &JobContext) -> Result<(), JobError>;
 
     /// In the transaction that schedules the next attempt after a failed one.
-    async fn on_attempt_failed(&self, _domain: &Self::Domain, _tx: &Tx, _reason: &str) -> Result<(), DbError> {
+    async fn on_attempt_failed(
+        &self,
+        _domain: &Self::Domain,
+        _tx: &Tx,
+        _reason: &str,
+    ) -> Result<(), DbError> {
         Ok(())
     }
 
@@ -81,12 +86,20 @@ pub struct JobError {
 impl JobError {
     /// Worth another attempt, as long as the plan allows one.
     pub fn retry(reason: impl Into<String>) -> Self {
-        JobError { reason: reason.into(), cause: None, is_final: false }
+        JobError {
+            reason: reason.into(),
+            cause: None,
+            is_final: false,
+        }
     }
 
     /// Will never work; the job is dead at once.
     pub fn fail(reason: impl Into<String>) -> Self {
-        JobError { reason: reason.into(), cause: None, is_final: true }
+        JobError {
+            reason: reason.into(),
+            cause: None,
+            is_final: true,
+        }
     }
 
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -142,7 +155,9 @@ impl Default for Plan {
 impl Plan {
     /// The wait before the next run, after `failures` failed ones.
     pub(super) fn delay(&self, failures: u32) -> Duration {
-        let doubled = self.retry_base.saturating_mul(1 << failures.saturating_sub(1).min(20));
+        let doubled = self
+            .retry_base
+            .saturating_mul(1 << failures.saturating_sub(1).min(20));
         let spread = 1.0 + self.jitter * rand::random_range(-1.0..=1.0);
         doubled.min(self.retry_max).mul_f64(spread.max(0.0))
     }
@@ -175,7 +190,8 @@ impl NewJob {
     pub fn new<J: Job>(job: &J) -> Self {
         NewJob {
             kind: J::KIND,
-            payload: serde_json::to_string(job).unwrap_or_else(|e| unreachable!("payloads are plain structs: {e}")),
+            payload: serde_json::to_string(job)
+                .unwrap_or_else(|e| unreachable!("payloads are plain structs: {e}")),
             subject: job.subject(),
             queue: DEFAULT_QUEUE.to_owned(),
             fair_key: 0,
@@ -225,7 +241,11 @@ mod tests {
 
     #[test]
     fn waits_double_and_stop_at_the_maximum() {
-        let plan = Plan { retry_base: Duration::from_secs(60), jitter: 0.0, ..Plan::default() };
+        let plan = Plan {
+            retry_base: Duration::from_secs(60),
+            jitter: 0.0,
+            ..Plan::default()
+        };
         let waits: Vec<_> = (1..=3).map(|n| plan.delay(n).as_secs()).collect();
         assert_eq!(waits, [60, 120, 240]);
         assert_eq!(plan.delay(40), plan.retry_max);

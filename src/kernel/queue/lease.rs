@@ -36,14 +36,18 @@ pub(super) async fn register(shared: &Shared) -> Result<(), DbError> {
         expires.into(),
         false.into(),
     ];
-    dialect::execute(shared.queue.0.db.writer(), sql, values).await.map(|_| ())
+    dialect::execute(shared.queue.0.db.writer(), sql, values)
+        .await
+        .map(|_| ())
 }
 
 /// Gives back what is left and forgets the worker.
 pub(super) async fn unregister(shared: &Shared) -> Result<(), DbError> {
     shared.release_running().await?;
     let sql = "DELETE FROM job_workers WHERE id = ?";
-    dialect::execute(shared.queue.0.db.writer(), sql, [shared.owner.clone().into()]).await.map(|_| ())
+    dialect::execute(shared.queue.0.db.writer(), sql, [shared.owner.clone().into()])
+        .await
+        .map(|_| ())
 }
 
 /// For the embedded size: whoever held a lease is gone, because only one process may hold the
@@ -90,7 +94,10 @@ async fn beat(shared: &Shared) {
                 }
             }
             Ok(Ok(_)) => {
-                tracing::error!(worker.id = shared.owner, "declared dead by another worker, giving its jobs up");
+                tracing::error!(
+                    worker.id = shared.owner,
+                    "declared dead by another worker, giving its jobs up"
+                );
                 shared.lease.lose();
                 if let Err(e) = register(shared).await {
                     tracing::warn!(error = %e, "could not register again");
@@ -100,7 +107,10 @@ async fn beat(shared: &Shared) {
             Err(_) => tracing::warn!("heartbeat timed out"),
         }
         if last_written.elapsed() >= settings.expiry {
-            tracing::error!(worker.id = shared.owner, "no heartbeat for the expiry, giving running jobs up");
+            tracing::error!(
+                worker.id = shared.owner,
+                "no heartbeat for the expiry, giving running jobs up"
+            );
             shared.lease.lose();
             last_written = Instant::now();
         }
@@ -130,7 +140,11 @@ async fn watch(shared: &Shared) {
 
 /// Rows that name this worker for the expiry without being run by it go back to ready. A claim is
 /// on its way for far less.
-async fn look_at_home(shared: &Shared, strays: &mut HashMap<i64, Instant>, expiry: Duration) -> Result<(), DbError> {
+async fn look_at_home(
+    shared: &Shared,
+    strays: &mut HashMap<i64, Instant>,
+    expiry: Duration,
+) -> Result<(), DbError> {
     let conn = shared.queue.0.db.reader();
     let sql = "SELECT id FROM jobs WHERE lease_owner = ? AND state = 'running'";
     let stmt = dialect::statement(conn.get_database_backend(), sql, [shared.owner.clone().into()]);
@@ -145,7 +159,11 @@ async fn look_at_home(shared: &Shared, strays: &mut HashMap<i64, Instant>, expir
     for id in current {
         strays.entry(id).or_insert_with(Instant::now);
     }
-    let old: Vec<i64> = strays.iter().filter(|(_, since)| since.elapsed() >= expiry).map(|(id, _)| *id).collect();
+    let old: Vec<i64> = strays
+        .iter()
+        .filter(|(_, since)| since.elapsed() >= expiry)
+        .map(|(id, _)| *id)
+        .collect();
     if !old.is_empty() {
         let jobs = shared.release(&old).await?;
         tracing::warn!(jobs, "jobs were claimed here and never arrived, given back");
@@ -154,8 +172,11 @@ async fn look_at_home(shared: &Shared, strays: &mut HashMap<i64, Instant>, expir
 }
 
 async fn look(shared: &Shared, seen: &mut Seen, expiry: Duration) -> Result<(), DbError> {
-    let mut current: HashMap<String, Option<DateTime<Utc>>> =
-        workers(shared).await?.into_iter().map(|(id, at)| (id, Some(at))).collect();
+    let mut current: HashMap<String, Option<DateTime<Utc>>> = workers(shared)
+        .await?
+        .into_iter()
+        .map(|(id, at)| (id, Some(at)))
+        .collect();
     for owner in lease_owners(shared).await? {
         current.entry(owner).or_insert(None);
     }
@@ -169,7 +190,11 @@ async fn look(shared: &Shared, seen: &mut Seen, expiry: Duration) -> Result<(), 
             let jobs = take_back(shared, &id).await?;
             forget(shared, &id).await?;
             seen.remove(&id);
-            tracing::warn!(worker.id = id, jobs, "worker stopped beating, its jobs are ready again");
+            tracing::warn!(
+                worker.id = id,
+                jobs,
+                "worker stopped beating, its jobs are ready again"
+            );
         }
     }
     Ok(())
@@ -188,8 +213,13 @@ async fn take_back(shared: &Shared, owner: &str) -> Result<u64, DbError> {
 
 async fn bury_killers(shared: &Shared, owner: &str, max: i32) -> Result<(), DbError> {
     let conn = shared.queue.0.db.writer();
-    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE lease_owner = ? AND state = 'running' AND losses >= ?");
-    let stmt = dialect::statement(conn.get_database_backend(), &sql, [owner.into(), (max - 1).into()]);
+    let sql =
+        format!("SELECT {COLUMNS} FROM jobs WHERE lease_owner = ? AND state = 'running' AND losses >= ?");
+    let stmt = dialect::statement(
+        conn.get_database_backend(),
+        &sql,
+        [owner.into(), (max - 1).into()],
+    );
     for row in JobRow::find_by_statement(stmt).all(conn).await? {
         let entry = shared.queue.0.registry.get(&row.kind);
         let now = shared.queue.now();
@@ -219,12 +249,22 @@ async fn bury_killers(shared: &Shared, owner: &str, max: i32) -> Result<(), DbEr
 }
 
 async fn forget(shared: &Shared, id: &str) -> Result<(), DbError> {
-    dialect::execute(shared.queue.0.db.writer(), "DELETE FROM job_workers WHERE id = ?", [id.into()]).await.map(|_| ())
+    dialect::execute(
+        shared.queue.0.db.writer(),
+        "DELETE FROM job_workers WHERE id = ?",
+        [id.into()],
+    )
+    .await
+    .map(|_| ())
 }
 
 async fn workers(shared: &Shared) -> Result<Vec<(String, DateTime<Utc>)>, DbError> {
     let conn = shared.queue.0.db.reader();
-    let stmt = dialect::statement(conn.get_database_backend(), "SELECT id, heartbeat_at FROM job_workers", []);
+    let stmt = dialect::statement(
+        conn.get_database_backend(),
+        "SELECT id, heartbeat_at FROM job_workers",
+        [],
+    );
     let mut list = Vec::new();
     for row in conn.query_all_raw(stmt).await? {
         list.push((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
@@ -237,5 +277,7 @@ async fn lease_owners(shared: &Shared) -> Result<Vec<String>, DbError> {
     let sql = "SELECT DISTINCT lease_owner FROM jobs WHERE state = 'running' AND lease_owner IS NOT NULL";
     let stmt = dialect::statement(conn.get_database_backend(), sql, []);
     let rows = conn.query_all_raw(stmt).await?;
-    rows.iter().map(|r| r.try_get_by_index(0).map_err(DbError::from)).collect()
+    rows.iter()
+        .map(|r| r.try_get_by_index(0).map_err(DbError::from))
+        .collect()
 }

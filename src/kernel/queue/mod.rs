@@ -103,9 +103,11 @@ impl Queue {
         if job.dedupe_key.is_none() {
             return Ok(self.enqueue_many(tx, vec![job]).await?.pop());
         }
-        let row = self.prepare(job).await?;
+        let row = self.prepare(tx, job).await?;
         let due = row.due_at(self.0.clock.now());
-        let Some(id) = store::insert_unique(tx, row).await? else { return Ok(None) };
+        let Some(id) = store::insert_unique(tx, row).await? else {
+            return Ok(None);
+        };
         self.announce_after_commit(tx, due.map(|d| d.with_id(id)).into_iter().collect());
         Ok(Some(JobId(id)))
     }
@@ -120,20 +122,33 @@ impl Queue {
         }
         let mut rows = Vec::with_capacity(jobs.len());
         for job in jobs {
-            rows.push(self.prepare(job).await?);
+            rows.push(self.prepare(tx, job).await?);
         }
         let now = self.0.clock.now();
         let dues: Vec<_> = rows.iter().map(|r| r.due_at(now)).collect();
         let ids = store::insert_many(tx, rows).await?;
-        let due = ids.iter().zip(dues).filter_map(|(id, due)| due.map(|d| d.with_id(*id))).collect();
+        let due = ids
+            .iter()
+            .zip(dues)
+            .filter_map(|(id, due)| due.map(|d| d.with_id(*id)))
+            .collect();
         self.announce_after_commit(tx, due);
         Ok(ids.into_iter().map(JobId).collect())
     }
 
-    async fn prepare(&self, job: NewJob) -> Result<store::NewRow, DbError> {
+    async fn prepare(&self, tx: &Tx, job: NewJob) -> Result<store::NewRow, DbError> {
         let plan = self.0.registry.plan(job.kind);
-        let fair_round = self.0.rounds.next(&self.0.db, &job.queue, job.fair_key, job.priority).await?;
-        Ok(store::NewRow::new(job, plan.max_attempts, fair_round, self.0.clock.now()))
+        let fair_round = self
+            .0
+            .rounds
+            .next(tx, &job.queue, job.fair_key, job.priority)
+            .await?;
+        Ok(store::NewRow::new(
+            job,
+            plan.max_attempts,
+            fair_round,
+            self.0.clock.now(),
+        ))
     }
 
     fn announce_after_commit(&self, tx: &Tx, due: Vec<Due>) {
@@ -178,7 +193,9 @@ async fn dispatch(queue: std::sync::Weak<Inner>, mut due: mpsc::UnboundedReceive
     while due.recv_many(&mut batch, 512).await > 0 {
         let Some(queue) = queue.upgrade() else { return };
         match queue.carrier.push(&batch).await {
-            Ok(heads) => heads.iter().for_each(|(name, score)| queue.rounds.observe(name, *score)),
+            Ok(heads) => heads
+                .iter()
+                .for_each(|(name, score)| queue.rounds.observe(name, *score)),
             Err(e) => {
                 tracing::warn!(error = %e, jobs = batch.len(), "carrier refused job ids; the poller will repeat them");
             }

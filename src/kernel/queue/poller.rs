@@ -22,7 +22,11 @@ const POLL_WITHOUT_REDIS: Duration = Duration::from_millis(250);
 pub(super) async fn run(shared: Arc<Shared>, queues: Vec<Arc<str>>, stop: CancellationToken) {
     let queue = &shared.queue;
     let alone = queue.0.db.kind() != DbKind::Sqlite && !queue.carrier().is_shared();
-    let longest = if alone { POLL_WITHOUT_REDIS } else { queue.settings().poll };
+    let longest = if alone {
+        POLL_WITHOUT_REDIS
+    } else {
+        queue.settings().poll
+    };
     let mut full_pass = vec![None::<Instant>; queues.len()];
     loop {
         let mut pause = longest;
@@ -42,7 +46,11 @@ pub(super) async fn run(shared: Arc<Shared>, queues: Vec<Arc<str>>, stop: Cancel
 }
 
 /// Feeds the carrier of one queue; tells when its next delayed job falls due.
-async fn look(shared: &Shared, queue: &Arc<str>, full: &mut Option<Instant>) -> Result<Option<Duration>, String> {
+async fn look(
+    shared: &Shared,
+    queue: &Arc<str>,
+    full: &mut Option<Instant>,
+) -> Result<Option<Duration>, String> {
     let carrier = shared.queue.carrier();
     let waiting = carrier.len(queue).await.map_err(|e| e.to_string())?;
     if waiting >= BUSY && full.is_some_and(|at| at.elapsed() < FULL_EVERY) {
@@ -50,12 +58,16 @@ async fn look(shared: &Shared, queue: &Arc<str>, full: &mut Option<Instant>) -> 
     }
     let now = shared.queue.now();
     let db = &shared.queue.0.db;
-    let (due, next) = store::due_count(db, queue, now).await.map_err(|e| e.to_string())?;
+    let (due, next) = store::due_count(db, queue, now)
+        .await
+        .map_err(|e| e.to_string())?;
     let stale = full.is_none_or(|at| at.elapsed() >= FULL_EVERY);
     if due > 0 && waiting < ENOUGH && (due > waiting || stale) {
         let mut after = (-1, 0);
         loop {
-            let page = store::due_page(db, queue, after, PAGE, now).await.map_err(|e| e.to_string())?;
+            let page = store::due_page(db, queue, after, PAGE, now)
+                .await
+                .map_err(|e| e.to_string())?;
             let Some(last) = page.last() else { break };
             after = (last.score, last.id);
             carrier.push(&page).await.map_err(|e| e.to_string())?;

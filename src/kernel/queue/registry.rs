@@ -112,13 +112,27 @@ pub(super) struct Registry {
 
 impl Registry {
     pub fn add<J: Job>(&self, domain: J::Domain, plan: Plan) {
-        let kind = Arc::new(Registered::<J> { domain, plan, payload: PhantomData });
-        let entry = Arc::new(Entry { kind, counters: Counters::default() });
-        self.kinds.write().unwrap_or_else(PoisonError::into_inner).insert(J::KIND, entry);
+        let kind = Arc::new(Registered::<J> {
+            domain,
+            plan,
+            payload: PhantomData,
+        });
+        let entry = Arc::new(Entry {
+            kind,
+            counters: Counters::default(),
+        });
+        self.kinds
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(J::KIND, entry);
     }
 
     pub fn get(&self, kind: &str) -> Option<Arc<Entry>> {
-        self.kinds.read().unwrap_or_else(PoisonError::into_inner).get(kind).cloned()
+        self.kinds
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(kind)
+            .cloned()
     }
 
     pub fn plan(&self, kind: &str) -> Plan {

@@ -30,7 +30,12 @@ impl Schedule {
         offset: Duration,
         job: impl Fn() -> NewJob + Send + Sync + 'static,
     ) -> Self {
-        Schedule { name, every, offset, job: Arc::new(job) }
+        Schedule {
+            name,
+            every,
+            offset,
+            job: Arc::new(job),
+        }
     }
 
     fn slot(&self, unix: i64) -> i64 {
@@ -52,7 +57,9 @@ pub(super) async fn run(queue: Queue, schedules: Vec<Schedule>, stop: Cancellati
             }
             match fire(&queue, schedule, slot).await {
                 Ok(()) => *last = slot,
-                Err(e) => tracing::warn!(error = %e, schedule = schedule.name, "could not enqueue scheduled work"),
+                Err(e) => {
+                    tracing::warn!(error = %e, schedule = schedule.name, "could not enqueue scheduled work")
+                }
             }
         }
         if stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
@@ -81,7 +88,12 @@ async fn advance(tx: &Tx, name: &str, slot: i64) -> Result<bool, DbError> {
     let key = format!("schedule.{name}");
     let value = format!("{slot:020}");
     let sql = "UPDATE yunque_meta SET value = ? WHERE name = ? AND value < ?";
-    let moved = dialect::execute(tx, sql, [value.clone().into(), key.clone().into(), value.clone().into()]).await?;
+    let moved = dialect::execute(
+        tx,
+        sql,
+        [value.clone().into(), key.clone().into(), value.clone().into()],
+    )
+    .await?;
     if moved == 1 {
         return Ok(true);
     }

@@ -4,14 +4,28 @@ use std::time::Duration;
 
 use crate::config::{Reader, Seconds, Setting};
 
-const CONCURRENCY: Setting = Setting::new("WORKER_CONCURRENCY", "16", "Jobs that one worker runs at once in each queue");
+const CONCURRENCY: Setting = Setting::new(
+    "WORKER_CONCURRENCY",
+    "16",
+    "Jobs that one worker runs at once in each queue",
+);
 const HEARTBEAT: Setting = Setting::new("WORKER_HEARTBEAT", "10s", "How often a worker says that it lives");
-const EXPIRY: Setting =
-    Setting::new("WORKER_EXPIRY", "30s", "A worker silent for this long loses its jobs to others; over twice the heartbeat");
-const STOP_TIMEOUT: Setting =
-    Setting::new("WORKER_STOP_TIMEOUT", "30s", "How long running jobs may go on after a stop signal");
+const EXPIRY: Setting = Setting::new(
+    "WORKER_EXPIRY",
+    "30s",
+    "A worker silent for this long loses its jobs to others; over twice the heartbeat",
+);
+const STOP_TIMEOUT: Setting = Setting::new(
+    "WORKER_STOP_TIMEOUT",
+    "30s",
+    "How long running jobs may go on after a stop signal",
+);
 const KEEP_DONE: Setting = Setting::new("JOBS_KEEP_DONE", "1d", "How long finished jobs stay listed");
-const POLL: Setting = Setting::new("JOBS_POLL_INTERVAL", "2s", "Longest pause between looks for jobs that fell due");
+const POLL: Setting = Setting::new(
+    "JOBS_POLL_INTERVAL",
+    "2s",
+    "Longest pause between looks for jobs that fell due",
+);
 
 /// Settings of the job queue.
 #[derive(Clone, Debug)]
@@ -41,7 +55,11 @@ impl QueueSettings {
             r.fault(&CONCURRENCY, "must be at least 1", "Example: 16.");
         }
         if settings.heartbeat.is_zero() || settings.expiry < settings.heartbeat * 2 {
-            r.fault(&EXPIRY, "must be at least twice WORKER_HEARTBEAT", "Example: WORKER_HEARTBEAT=10s WORKER_EXPIRY=30s.");
+            r.fault(
+                &EXPIRY,
+                "must be at least twice WORKER_HEARTBEAT",
+                "Example: WORKER_HEARTBEAT=10s WORKER_EXPIRY=30s.",
+            );
         }
         settings
     }

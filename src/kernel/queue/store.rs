@@ -22,8 +22,13 @@ pub enum JobState {
 }
 
 impl JobState {
-    pub const ALL: [JobState; 5] =
-        [JobState::Ready, JobState::Running, JobState::Done, JobState::Dead, JobState::Cancelled];
+    pub const ALL: [JobState; 5] = [
+        JobState::Ready,
+        JobState::Running,
+        JobState::Done,
+        JobState::Dead,
+        JobState::Cancelled,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -77,13 +82,22 @@ pub(super) struct NewRow {
 
 impl NewRow {
     pub fn new(job: NewJob, max_attempts: u32, fair_round: i64, now: DateTime<Utc>) -> Self {
-        NewRow { job, max_attempts, fair_round, now }
+        NewRow {
+            job,
+            max_attempts,
+            fair_round,
+            now,
+        }
     }
 
     /// What to announce after the commit, if the job is due by then. The id is not known yet.
     pub fn due_at(&self, now: DateTime<Utc>) -> Option<Due> {
         let due = self.job.run_at.is_none_or(|at| at <= now);
-        due.then(|| Due { queue: Arc::from(self.job.queue.as_str()), id: 0, score: self.fair_round })
+        due.then(|| Due {
+            queue: Arc::from(self.job.queue.as_str()),
+            id: 0,
+            score: self.fair_round,
+        })
     }
 
     fn values(self) -> [SimpleExpr; 14] {
@@ -113,10 +127,25 @@ impl NewRow {
 
 fn insert(rows: Vec<NewRow>) -> sea_orm::sea_query::InsertStatement {
     let columns = [
-        "queue", "kind", "payload", "subject", "dedupe_key", "state", "priority", "attempts", "max_attempts",
-        "run_at", "fair_key", "fair_round", "request_id", "created_at",
+        "queue",
+        "kind",
+        "payload",
+        "subject",
+        "dedupe_key",
+        "state",
+        "priority",
+        "attempts",
+        "max_attempts",
+        "run_at",
+        "fair_key",
+        "fair_round",
+        "request_id",
+        "created_at",
     ];
-    let mut insert = Query::insert().into_table(Alias::new("jobs")).columns(columns.map(Alias::new)).take();
+    let mut insert = Query::insert()
+        .into_table(Alias::new("jobs"))
+        .columns(columns.map(Alias::new))
+        .take();
     for row in rows {
         insert.values_panic(row.values());
     }
@@ -134,20 +163,33 @@ pub(super) async fn insert_unique(tx: &Tx, row: NewRow) -> Result<Option<i64>, D
     if !dialect::insert_ignore(tx, insert(vec![row]), &["dedupe_key"]).await? {
         return Ok(None);
     }
-    let stmt = dialect::statement(tx.get_database_backend(), "SELECT id FROM jobs WHERE dedupe_key = ?", [key.into()]);
-    Ok(tx.query_one_raw(stmt).await?.map(|r| r.try_get_by_index(0)).transpose()?)
+    let stmt = dialect::statement(
+        tx.get_database_backend(),
+        "SELECT id FROM jobs WHERE dedupe_key = ?",
+        [key.into()],
+    );
+    Ok(tx
+        .query_one_raw(stmt)
+        .await?
+        .map(|r| r.try_get_by_index(0))
+        .transpose()?)
 }
 
 /// The (banded) round at which a process that knows nothing of a queue starts: the first waiting
 /// one of the band, else the last that ever was.
-pub(super) async fn starting_round(db: &Db, queue: &str, band: Range<i64>) -> Result<Option<i64>, DbError> {
+pub(super) async fn starting_round(tx: &Tx, queue: &str, band: Range<i64>) -> Result<Option<i64>, DbError> {
     for (which, state) in [("MIN", JobState::Ready), ("MAX", JobState::Done)] {
         let sql = format!(
             "SELECT {which}(fair_round) FROM jobs WHERE queue = ? AND state = ? AND fair_round >= ? AND fair_round < ?"
         );
-        let values = [queue.into(), state.as_str().into(), band.start.into(), band.end.into()];
-        let stmt = dialect::statement(db.reader().get_database_backend(), &sql, values);
-        let row = db.reader().query_one_raw(stmt).await?;
+        let values = [
+            queue.into(),
+            state.as_str().into(),
+            band.start.into(),
+            band.end.into(),
+        ];
+        let stmt = dialect::statement(tx.get_database_backend(), &sql, values);
+        let row = tx.query_one_raw(stmt).await?;
         let round: Option<i64> = row.map(|r| r.try_get_by_index(0)).transpose()?.flatten();
         if round.is_some() {
             return Ok(round);
@@ -186,13 +228,23 @@ pub(super) async fn claim(
         let stmt = dialect::statement(backend, &format!("{update} RETURNING {COLUMNS}"), values);
         return Ok(JobRow::find_by_statement(stmt).all(conn).await?);
     }
-    if conn.execute_raw(dialect::statement(backend, &update, values)).await?.rows_affected() == 0 {
+    if conn
+        .execute_raw(dialect::statement(backend, &update, values))
+        .await?
+        .rows_affected()
+        == 0
+    {
         return Ok(Vec::new());
     }
-    let select = format!("SELECT {COLUMNS} FROM jobs WHERE id IN {list} AND lease_owner = ? AND state = 'running'");
+    let select =
+        format!("SELECT {COLUMNS} FROM jobs WHERE id IN {list} AND lease_owner = ? AND state = 'running'");
     let mut values: Vec<sea_orm::Value> = ids.iter().map(|id| (*id).into()).collect();
     values.push(owner.into());
-    Ok(JobRow::find_by_statement(dialect::statement(backend, &select, values)).all(conn).await?)
+    Ok(
+        JobRow::find_by_statement(dialect::statement(backend, &select, values))
+            .all(conn)
+            .await?,
+    )
 }
 
 /// Finishes jobs that succeeded. Returns how many were still this owner's.
@@ -223,7 +275,13 @@ pub(super) async fn mark_retry(
 ) -> Result<bool, DbError> {
     let sql = "UPDATE jobs SET state = 'ready', attempts = attempts + 1, run_at = ?, last_error = ?, \
                lease_owner = NULL WHERE id = ? AND lease_owner = ? AND state = 'running' AND attempts = ?";
-    let values = [run_at.into(), reason.into(), row.id.into(), owner.into(), row.attempts.into()];
+    let values = [
+        run_at.into(),
+        reason.into(),
+        row.id.into(),
+        owner.into(),
+        row.attempts.into(),
+    ];
     Ok(dialect::execute(tx, sql, values).await? == 1)
 }
 
@@ -238,7 +296,13 @@ pub(super) async fn mark_dead(
     let sql = "UPDATE jobs SET state = 'dead', attempts = attempts + 1, last_error = ?, finished_at = ?, \
                lease_owner = NULL, dedupe_key = NULL \
                WHERE id = ? AND lease_owner = ? AND state = 'running' AND attempts = ?";
-    let values = [reason.into(), now.into(), row.id.into(), owner.into(), row.attempts.into()];
+    let values = [
+        reason.into(),
+        now.into(),
+        row.id.into(),
+        owner.into(),
+        row.attempts.into(),
+    ];
     Ok(dialect::execute(tx, sql, values).await? == 1)
 }
 
@@ -283,8 +347,15 @@ pub(super) async fn due_page(
     ];
     let conn = db.reader();
     let mut page = Vec::new();
-    for row in conn.query_all_raw(dialect::statement(conn.get_database_backend(), sql, values)).await? {
-        page.push(Due { queue: queue.clone(), id: row.try_get_by_index(0)?, score: row.try_get_by_index(1)? });
+    for row in conn
+        .query_all_raw(dialect::statement(conn.get_database_backend(), sql, values))
+        .await?
+    {
+        page.push(Due {
+            queue: queue.clone(),
+            id: row.try_get_by_index(0)?,
+            score: row.try_get_by_index(1)?,
+        });
     }
     Ok(page)
 }
@@ -298,10 +369,15 @@ pub(super) async fn due_count(
     let conn = db.reader();
     let backend = conn.get_database_backend();
     let count = "SELECT COUNT(*) FROM jobs WHERE queue = ? AND state = 'ready' AND run_at <= ?";
-    let row = conn.query_one_raw(dialect::statement(backend, count, [queue.into(), now.into()])).await?;
+    let row = conn
+        .query_one_raw(dialect::statement(backend, count, [queue.into(), now.into()]))
+        .await?;
     let due: i64 = row.map_or(Ok(0), |r| r.try_get_by_index(0))?;
-    let next = "SELECT run_at FROM jobs WHERE queue = ? AND state = 'ready' AND run_at > ? ORDER BY run_at LIMIT 1";
-    let row = conn.query_one_raw(dialect::statement(backend, next, [queue.into(), now.into()])).await?;
+    let next =
+        "SELECT run_at FROM jobs WHERE queue = ? AND state = 'ready' AND run_at > ? ORDER BY run_at LIMIT 1";
+    let row = conn
+        .query_one_raw(dialect::statement(backend, next, [queue.into(), now.into()]))
+        .await?;
     let next = row.map(|r| r.try_get_by_index(0)).transpose()?;
     Ok((u64::try_from(due).unwrap_or(0), next))
 }

@@ -139,9 +139,18 @@ impl Worker {
     ///
     /// # Errors
     /// The worker row could not be written.
-    pub async fn start(queue: Queue, options: WorkerOptions, schedules: Vec<Schedule>) -> Result<Self, DbError> {
+    pub async fn start(
+        queue: Queue,
+        options: WorkerOptions,
+        schedules: Vec<Schedule>,
+    ) -> Result<Self, DbError> {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
-        let owner = format!("{:.40}-{}-{:08x}", host, std::process::id(), rand::random::<u32>());
+        let owner = format!(
+            "{:.40}-{}-{:08x}",
+            host,
+            std::process::id(),
+            rand::random::<u32>()
+        );
         let names: Vec<String> = options.queues.iter().map(|(name, _)| name.clone()).collect();
         let shared = Arc::new(Shared {
             queue: queue.clone(),
@@ -166,19 +175,48 @@ impl Worker {
         for (name, concurrency) in options.queues {
             let slots = Arc::new(Semaphore::new(concurrency));
             let (jobs, claimed) = mpsc::channel(concurrency);
-            let claimer =
-                Claimer { shared: shared.clone(), queue: Arc::from(name.as_str()), slots, jobs };
+            let claimer = Claimer {
+                shared: shared.clone(),
+                queue: Arc::from(name.as_str()),
+                slots,
+                jobs,
+            };
             helpers.push(crate::task::spawn(claimer.run(stop.clone())));
-            let engine = Engine { shared: shared.clone(), outcomes: outcomes.clone() };
-            engines.push(crate::task::spawn(run_engine(name, concurrency, claimed, engine, stop.clone(), failed.clone())));
+            let engine = Engine {
+                shared: shared.clone(),
+                outcomes: outcomes.clone(),
+            };
+            engines.push(crate::task::spawn(run_engine(
+                name,
+                concurrency,
+                claimed,
+                engine,
+                stop.clone(),
+                failed.clone(),
+            )));
         }
         drop(outcomes);
         let queues = names.iter().map(|n| Arc::from(n.as_str())).collect();
-        helpers.push(crate::task::spawn(poller::run(shared.clone(), queues, stop.clone())));
+        helpers.push(crate::task::spawn(poller::run(
+            shared.clone(),
+            queues,
+            stop.clone(),
+        )));
         helpers.push(crate::task::spawn(lease::run(shared.clone(), stop.clone())));
         helpers.push(crate::task::spawn(schedule::run(queue, schedules, stop.clone())));
-        tracing::info!(worker.id = shared.owner, worker.queues = names.join(","), "worker started");
-        Ok(Worker { shared, stop, engines, finisher, helpers, failed })
+        tracing::info!(
+            worker.id = shared.owner,
+            worker.queues = names.join(","),
+            "worker started"
+        );
+        Ok(Worker {
+            shared,
+            stop,
+            engines,
+            finisher,
+            helpers,
+            failed,
+        })
     }
 
     pub fn id(&self) -> &str {
@@ -205,7 +243,10 @@ impl Worker {
             }
         };
         if tokio::time::timeout(timeout, finished).await.is_err() {
-            tracing::warn!(jobs = self.shared.running.ids().len(), "stop timeout passed, giving running jobs back");
+            tracing::warn!(
+                jobs = self.shared.running.ids().len(),
+                "stop timeout passed, giving running jobs back"
+            );
             self.shared.lease.lose();
         }
         // The engines held the last senders, so the finisher ends when it has written everything.
@@ -269,7 +310,14 @@ async fn run_job(claimed: Claimed, engine: Data<Engine>) -> Result<(), BoxDynErr
         Some(entry) => run_known(&row, entry, lease).await,
     };
     // A closed channel means the worker was stopped; the lease goes back with its row.
-    let _ = engine.outcomes.send(Outcome { row, result, _slot: slot }).await;
+    let _ = engine
+        .outcomes
+        .send(Outcome {
+            row,
+            result,
+            _slot: slot,
+        })
+        .await;
     Ok(())
 }
 
@@ -282,13 +330,20 @@ async fn run_known(row: &JobRow, entry: Arc<Entry>, lease: CancellationToken) ->
         request_id: row.request_id.clone(),
         cancelled: lease.clone(),
     };
-    let span = tracing::info_span!("job", job.id = row.id, job.kind = row.kind, job.attempt = attempt, request.id = row.request_id);
+    let span = tracing::info_span!(
+        "job",
+        job.id = row.id,
+        job.kind = row.kind,
+        job.attempt = attempt,
+        request.id = row.request_id
+    );
     let started = Instant::now();
     let kind = entry.kind.clone();
     let payload = row.payload.clone();
     // A task of its own: jobs run in parallel, and a panic ends this job only.
     let run = crate::task::spawn(
-        async move { tokio::time::timeout(kind.timeout(&payload), kind.run(&payload, &cx)).await }.instrument(span),
+        async move { tokio::time::timeout(kind.timeout(&payload), kind.run(&payload, &cx)).await }
+            .instrument(span),
     );
     let aborter = run.abort_handle();
     let ended = tokio::select! {

@@ -214,7 +214,7 @@ mod tests {
     #[tokio::test]
     async fn a_collector_that_hangs_does_not_hang_the_scrape() {
         let metrics = Metrics::new();
-        metrics.collect("stuck", || std::future::pending::<Result<(), std::io::Error>>());
+        metrics.collect("stuck", std::future::pending::<Result<(), std::io::Error>>);
         let source = metrics.collectors.lock().expect("not poisoned")[0].clone();
         metrics.refresh(&source, Duration::from_millis(10)).await;
         let text = metrics.render().await;

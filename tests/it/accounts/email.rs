@@ -219,7 +219,10 @@ async fn of_parallel_claims_of_one_address_one_succeeds() {
             .map(|u| update(u, PATHS[0], json!("one@example.com"))),
     )
     .await;
-    let seen: Vec<String> = replies.iter().map(|r| format!("{} {}", r.status, r.text())).collect();
+    let seen: Vec<String> = replies
+        .iter()
+        .map(|r| format!("{} {}", r.status, r.text()))
+        .collect();
     assert_eq!(replies.iter().filter(|r| r.status == 200).count(), 1, "{seen:#?}");
     for reply in replies.into_iter().filter(|r| r.status != 200) {
         reply.refused(400, "email_taken");

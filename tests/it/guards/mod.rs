@@ -5,6 +5,7 @@ mod document;
 mod probes;
 mod secrets;
 mod settings;
+mod stage;
 mod table;
 
 use std::path::PathBuf;

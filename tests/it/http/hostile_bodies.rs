@@ -48,7 +48,7 @@ async fn what_is_no_json_is_a_parse_error() {
         format!("{good}{good}").into_bytes(),
         format!("{good} x").into_bytes(),
         format!("/* c */{good}").into_bytes(),
-        good[..good.len() - 1].as_bytes().to_vec(),
+        good.as_bytes()[..good.len() - 1].to_vec(),
         b"{\"a\":NaN}".to_vec(),
         b"{\"a\":Infinity}".to_vec(),
         b"{\"a\":-Infinity}".to_vec(),

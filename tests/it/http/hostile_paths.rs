@@ -191,7 +191,11 @@ async fn id_lists_are_bounded_and_strict() {
         assert_eq!(reply.status, 400, "{bad:.40}: {}", reply.text());
         let body = is_envelope(&reply, bad);
         // Control characters are refused before anybody reads the list.
-        let expected = if bad == "%00" { "包含不允许的字符" } else { "请提供有效的文件ID列表" };
+        let expected = if bad == "%00" {
+            "包含不允许的字符"
+        } else {
+            "请提供有效的文件ID列表"
+        };
         assert_eq!(body["error"], expected, "{bad:.40}");
     }
     for fine in ["1,,2", "1,1,1", "1,%202", "999999999"] {

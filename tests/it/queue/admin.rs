@@ -21,7 +21,10 @@ async fn queue_admin_retries_a_dead_job_once() {
     server.settle().await;
     assert_eq!(notebook.count("run a"), 2);
     assert_eq!(notebook.count("revived a"), 1);
-    assert!(matches!(queue.retry(JobId(999_999)).await, Err(AdminError::NotFound)));
+    assert!(matches!(
+        queue.retry(JobId(999_999)).await,
+        Err(AdminError::NotFound)
+    ));
 }
 
 #[tokio::test]
@@ -40,7 +43,9 @@ async fn queue_admin_cancels_waiting_jobs_only() {
     let server = TestServer::start().await;
     let notebook = register(&server);
     let later = server.clock.now() + chrono::TimeDelta::seconds(3600);
-    let id = enqueue(&server, job("a", "ok").run_at(later).dedupe("k")).await.expect("an id");
+    let id = enqueue(&server, job("a", "ok").run_at(later).dedupe("k"))
+        .await
+        .expect("an id");
     let queue = &server.app.ctx.queue;
     queue.cancel(id).await.expect("cancel");
     assert_eq!(notebook.lines(), ["cancelled a"]);
@@ -62,7 +67,10 @@ async fn queue_admin_purges_finished_jobs_and_keeps_their_count() {
     server.settle().await;
     let queue = &server.app.ctx.queue;
     let mine = || async {
-        let filter = Filter { kind: Some("test_obedient".into()), ..Filter::default() };
+        let filter = Filter {
+            kind: Some("test_obedient".into()),
+            ..Filter::default()
+        };
         queue.list(&filter, 100).await.unwrap().len()
     };
     assert_eq!(mine().await, 4);
@@ -73,8 +81,12 @@ async fn queue_admin_purges_finished_jobs_and_keeps_their_count() {
     assert_eq!(state(&server, dead).await, "dead");
     let sql = "SELECT count FROM job_daily WHERE kind = 'test_obedient' AND state = 'done'";
     let conn = server.app.ctx.db.reader();
-    let stmt = yunque_kernel::db::dialect::statement(sea_orm::ConnectionTrait::get_database_backend(conn), sql, []);
-    let row = sea_orm::ConnectionTrait::query_one_raw(conn, stmt).await.unwrap().expect("a day");
+    let stmt =
+        yunque_kernel::db::dialect::statement(sea_orm::ConnectionTrait::get_database_backend(conn), sql, []);
+    let row = sea_orm::ConnectionTrait::query_one_raw(conn, stmt)
+        .await
+        .unwrap()
+        .expect("a day");
     assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), 3);
 }
 
@@ -83,7 +95,9 @@ async fn queue_admin_audit_names_missing_and_stray_jobs() {
     let server = TestServer::start().await;
     register(&server);
     let later = server.clock.now() + chrono::TimeDelta::seconds(3600);
-    let stray = enqueue(&server, job("stray", "ok").run_at(later)).await.expect("an id");
+    let stray = enqueue(&server, job("stray", "ok").run_at(later))
+        .await
+        .expect("an id");
     let audit = server.app.ctx.queue.audit().await.expect("audit");
     assert_eq!(audit.without_job["test_obedient"], ["wanted"]);
     assert_eq!(audit.without_subject["test_obedient"], [stray.0]);

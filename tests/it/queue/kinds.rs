@@ -101,12 +101,19 @@ pub fn plan() -> Plan {
 /// Makes the kind known to a server.
 pub fn register(server: &TestServer) -> Notebook {
     let notebook = Notebook::default();
-    server.app.ctx.queue.register::<Obedient>(notebook.clone(), plan());
+    server
+        .app
+        .ctx
+        .queue
+        .register::<Obedient>(notebook.clone(), plan());
     notebook
 }
 
 pub fn job(name: &str, order: &str) -> NewJob {
-    NewJob::new(&Obedient { name: name.to_owned(), order: order.to_owned() })
+    NewJob::new(&Obedient {
+        name: name.to_owned(),
+        order: order.to_owned(),
+    })
 }
 
 /// Enqueues in a transaction of its own.
@@ -129,5 +136,12 @@ pub async fn enqueue_many(server: &TestServer, jobs: Vec<NewJob>) -> Vec<JobId> 
 }
 
 pub async fn state(server: &TestServer, id: JobId) -> String {
-    server.app.ctx.queue.find(id).await.expect("jobs").map_or_else(|| "gone".to_owned(), |row| row.state)
+    server
+        .app
+        .ctx
+        .queue
+        .find(id)
+        .await
+        .expect("jobs")
+        .map_or_else(|| "gone".to_owned(), |row| row.state)
 }

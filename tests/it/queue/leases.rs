@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use sea_orm::ConnectionTrait;
 use yunque_kernel::db::dialect;
 
 use super::kinds::{Obedient, enqueue, job, plan, register, state};
@@ -12,7 +11,12 @@ use crate::support::{TestServer, eventually};
 async fn orphan(server: &TestServer, id: yunque_kernel::JobId) {
     let sql = "UPDATE jobs SET state = 'running', lease_owner = 'gone-1-abc', started_at = ? WHERE id = ?";
     let values = [server.clock.now().into(), id.into()];
-    assert_eq!(dialect::execute(server.app.ctx.db.writer(), sql, values).await.unwrap(), 1);
+    assert_eq!(
+        dialect::execute(server.app.ctx.db.writer(), sql, values)
+            .await
+            .unwrap(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -20,7 +24,9 @@ async fn queue_gives_jobs_of_a_silent_worker_to_others() {
     let server = TestServer::start().await;
     let notebook = register(&server);
     let later = server.clock.now() + chrono::TimeDelta::seconds(60);
-    let id = enqueue(&server, job("a", "ok").run_at(later)).await.expect("an id");
+    let id = enqueue(&server, job("a", "ok").run_at(later))
+        .await
+        .expect("an id");
     orphan(&server, id).await;
     server.clock.advance(Duration::from_secs(61));
     let begun = Instant::now();
@@ -37,9 +43,13 @@ async fn queue_buries_a_job_that_lost_twenty_workers() {
     let server = TestServer::start().await;
     let notebook = register(&server);
     let later = server.clock.now() + chrono::TimeDelta::seconds(6000);
-    let id = enqueue(&server, job("killer", "ok").run_at(later)).await.expect("an id");
+    let id = enqueue(&server, job("killer", "ok").run_at(later))
+        .await
+        .expect("an id");
     let sql = "UPDATE jobs SET losses = 19 WHERE id = ?";
-    dialect::execute(server.app.ctx.db.writer(), sql, [id.into()]).await.unwrap();
+    dialect::execute(server.app.ctx.db.writer(), sql, [id.into()])
+        .await
+        .unwrap();
     orphan(&server, id).await;
     eventually("it is dead", 12, || async { state(&server, id).await == "dead" }).await;
     assert_eq!(notebook.lines(), ["dead killer lost its worker too often"]);
@@ -49,30 +59,35 @@ async fn queue_buries_a_job_that_lost_twenty_workers() {
 async fn queue_lets_running_jobs_finish_when_it_stops() {
     let server = TestServer::start().await;
     let notebook = register(&server);
-    server.app.ctx.queue.register::<Obedient>(notebook.clone(), yunque_kernel::queue::Plan {
-        timeout: Duration::from_secs(10),
-        ..plan()
-    });
+    server.app.ctx.queue.register::<Obedient>(
+        notebook.clone(),
+        yunque_kernel::queue::Plan {
+            timeout: Duration::from_secs(10),
+            ..plan()
+        },
+    );
     let id = enqueue(&server, job("s", "slow")).await.expect("an id");
     eventually("it runs", 5, || async { notebook.count("run s") == 1 }).await;
-    let db = server.app.ctx.db.clone();
-    let queue = server.app.ctx.queue.clone();
-    let (_, _data) = server.stop().await;
+    let before = server.app.ctx.queue.live_workers().await.unwrap();
+    let server = server.restart().await;
     assert_eq!(notebook.lines(), ["run s", "end s"]);
-    assert_eq!(queue.find(id).await.unwrap().expect("a row").state, "done");
-    let left = db.reader().query_all_raw(dialect::statement(
-        db.reader().get_database_backend(),
-        "SELECT id FROM job_workers",
-        [],
-    ));
-    assert!(left.await.unwrap().is_empty(), "the worker signed off");
+    assert_eq!(state(&server, id).await, "done");
+    let after = server.app.ctx.queue.live_workers().await.unwrap();
+    assert!(
+        before
+            .iter()
+            .all(|(old, _)| after.iter().all(|(new, _)| new != old)),
+        "the worker signed off"
+    );
 }
 
 #[tokio::test]
 async fn queue_takes_leases_back_after_a_restart() {
     let server = TestServer::start().await;
     let later = server.clock.now() + chrono::TimeDelta::seconds(6000);
-    let id = enqueue(&server, job("a", "ok").run_at(later)).await.expect("an id");
+    let id = enqueue(&server, job("a", "ok").run_at(later))
+        .await
+        .expect("an id");
     orphan(&server, id).await;
     let server = server.restart().await;
     let notebook = register(&server);

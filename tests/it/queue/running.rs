@@ -47,14 +47,15 @@ async fn queue_retries_with_growing_waits_and_then_gives_up() {
     let notebook = register(&server);
     let id = enqueue(&server, job("a", "retry")).await.expect("an id");
     server.settle().await;
-    let mut runs = 1;
-    for wait in [60, 120, 240] {
+    for (runs, wait) in [(1, 60), (2, 120), (3, 240)] {
         assert_eq!(notebook.count("run a"), runs);
         server.later(Duration::from_secs(wait - 5)).await;
         assert_eq!(notebook.count("run a"), runs, "too early");
         server.later(Duration::from_secs(6)).await;
-        runs += 1;
-        eventually("the next attempt", 10, || async { notebook.count("run a") == runs }).await;
+        eventually("the next attempt", 10, || async {
+            notebook.count("run a") == runs + 1
+        })
+        .await;
         server.settle().await;
     }
     let row = server.app.ctx.queue.find(id).await.unwrap().expect("a row");
@@ -111,7 +112,9 @@ async fn queue_keeps_one_live_job_for_a_dedupe_key() {
 async fn queue_serves_another_user_before_a_backlog() {
     let server = TestServer::start().await;
     let notebook = register(&server);
-    let backlog = (0..1500).map(|i| job(&format!("a{i}"), "ok").owner(UserId(1))).collect();
+    let backlog = (0..1500)
+        .map(|i| job(&format!("a{i}"), "ok").owner(UserId(1)))
+        .collect();
     let ids = enqueue_many(&server, backlog).await;
     assert_eq!(ids.len(), 1500);
     enqueue(&server, job("b", "ok").owner(UserId(2))).await;
@@ -130,7 +133,11 @@ async fn queue_runs_high_priority_first() {
     jobs.push(job("urgent", "ok").priority(Priority::High));
     enqueue_many(&server, jobs).await;
     server.settle().await;
-    let place = notebook.lines().iter().position(|l| l == "run urgent").expect("it ran");
+    let place = notebook
+        .lines()
+        .iter()
+        .position(|l| l == "run urgent")
+        .expect("it ran");
     assert!(place < 150, "ran as number {place}");
 }
 
@@ -156,7 +163,13 @@ async fn queue_finds_jobs_that_the_carrier_never_heard_of() {
     let notebook = register(&server);
     // As after a crash between commit and push: the row is there, nobody was told.
     let later = server.clock.now() + chrono::TimeDelta::seconds(600);
-    let ids = enqueue_many(&server, (0..50).map(|i| job(&format!("j{i}"), "ok").run_at(later)).collect()).await;
+    let ids = enqueue_many(
+        &server,
+        (0..50)
+            .map(|i| job(&format!("j{i}"), "ok").run_at(later))
+            .collect(),
+    )
+    .await;
     server.later(Duration::from_secs(601)).await;
     eventually("all ran", 15, || async { notebook.lines().len() == 50 }).await;
     server.settle().await;

@@ -31,7 +31,11 @@ impl Reply {
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
-        if self.bytes.is_empty() { Value::Null } else { self.json() }
+        if self.bytes.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
     }
 
     /// Checks status and code of an error.
@@ -62,7 +66,12 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("client");
-        Client { http, base: base.to_owned(), token: None, headers: Vec::new() }
+        Client {
+            http,
+            base: base.to_owned(),
+            token: None,
+            headers: Vec::new(),
+        }
     }
 
     pub fn base(&self) -> &str {
@@ -70,17 +79,27 @@ impl Client {
     }
 
     pub fn with_token(&self, token: &str) -> Self {
-        Client { token: Some(token.to_owned()), ..self.clone() }
+        Client {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
     }
 
     pub fn with_header(&self, name: &str, value: &str) -> Self {
         let mut headers = self.headers.clone();
         headers.push((name.to_owned(), value.to_owned()));
-        Client { headers, ..self.clone() }
+        Client {
+            headers,
+            ..self.clone()
+        }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
+        let url = if path.starts_with("http") {
+            path.to_owned()
+        } else {
+            format!("{}{path}", self.base)
+        };
         let mut request = self.http.request(method, url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -95,11 +114,18 @@ impl Client {
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await.expect("a body").to_vec();
-        Reply { status, headers, bytes }
+        Reply {
+            status,
+            headers,
+            bytes,
+        }
     }
 
     async fn with_json(&self, method: Method, path: &str, body: &Value) -> Reply {
-        let request = self.request(method, path).header("content-type", "application/json").body(body.to_string());
+        let request = self
+            .request(method, path)
+            .header("content-type", "application/json")
+            .body(body.to_string());
         self.send(request).await
     }
 
@@ -133,7 +159,9 @@ impl Client {
         let boundary = "----------yunque";
         let mut body = Vec::new();
         for (field, value) in fields {
-            let part = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
+            let part = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n"
+            );
             body.extend_from_slice(part.as_bytes());
         }
         let head = format!(
@@ -145,7 +173,10 @@ impl Client {
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let request = self
             .request(Method::POST, path)
-            .header("content-type", format!("multipart/form-data; boundary={boundary}"))
+            .header(
+                "content-type",
+                format!("multipart/form-data; boundary={boundary}"),
+            )
             .body(body);
         self.send(request).await
     }

@@ -23,7 +23,10 @@ fn settings(url: &str) -> DbSettings {
 async fn migrate(url: &str) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let schema = Schema::open(&settings(url)).await.expect("database");
-    schema.up(folder.path(), &Clock::default(), |_| {}).await.expect("migrations");
+    schema
+        .up(folder.path(), &Clock::default(), |_| {})
+        .await
+        .expect("migrations");
 }
 
 /// A migrated database that nobody else uses; returns its URL.
@@ -46,7 +49,9 @@ async fn sqlite(data_dir: &Path) -> String {
             // The write-ahead log is folded in by a copy.
             let copy = folder.path().join("copy.db");
             let conn = Database::connect(&url).await.expect("template");
-            conn.execute_unprepared(&format!("VACUUM INTO '{}'", copy.display())).await.expect("copy");
+            conn.execute_unprepared(&format!("VACUUM INTO '{}'", copy.display()))
+                .await
+                .expect("copy");
             conn.close().await.expect("close");
             std::fs::read(copy).expect("copy")
         })
@@ -96,6 +101,10 @@ pub fn with_name(url: &str, name: &str) -> String {
     let (base, query) = url.split_once('?').map_or((url, ""), |(b, q)| (b, q));
     let scheme = base.find("://").map_or(0, |i| i + 3);
     let end = base[scheme..].find('/').map_or(base.len(), |i| scheme + i);
-    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    let query = if query.is_empty() {
+        String::new()
+    } else {
+        format!("?{query}")
+    };
     format!("{}/{name}{query}", &base[..end])
 }

@@ -19,7 +19,10 @@ where
 {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
     while !done().await {
-        assert!(std::time::Instant::now() < deadline, "not within {seconds} s: {what}");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "not within {seconds} s: {what}"
+        );
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

@@ -12,10 +12,10 @@ use yunque::app::lifecycle::ServeOptions;
 use yunque::app::{App, Migrate, Settings};
 use yunque_kernel::Clock;
 use yunque_kernel::config::{Env, FromSetting};
-use yunque_kernel::db::Db;
+use yunque_kernel::db::{Db, DbKind};
 use yunque_kernel::mail::MailSettings;
-use yunque_kernel::telemetry::{LogFormat, LogLevel};
 use yunque_kernel::queue::{JobState, Worker, admin::Filter};
+use yunque_kernel::telemetry::{LogFormat, LogLevel};
 
 use super::{Client, database};
 
@@ -40,18 +40,23 @@ struct Connections(Db);
 
 impl Drop for Connections {
     fn drop(&mut self) {
-        let db = self.0.clone();
-        // Of its own: the test's runtime is standing still while this runs.
-        let close = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-            let both = async {
-                // Those that are in use just now are not waited for.
-                let _ = db.reader().close_by_ref().await;
-                let _ = db.writer().close_by_ref().await;
-            };
-            let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(300), both).await });
-        };
-        let _ = std::thread::spawn(close).join();
+        // Without good-byes: the test's runtime is standing still, so nothing can be waited for.
+        macro_rules! cut {
+            ($pool:expr) => {{
+                while let Some(idle) = $pool.try_acquire() {
+                    drop(idle.detach());
+                }
+                // Marks it as closed at once; what is in use ends with the runtime.
+                drop($pool.close());
+            }};
+        }
+        for conn in [self.0.reader(), self.0.writer()] {
+            match self.0.kind() {
+                DbKind::Sqlite => cut!(conn.get_sqlite_connection_pool()),
+                DbKind::MySql => cut!(conn.get_mysql_connection_pool()),
+                DbKind::Postgres => cut!(conn.get_postgres_connection_pool()),
+            }
+        }
     }
 }
 
@@ -81,7 +86,10 @@ impl TestServer {
         let mut env: Vec<(String, String)> = vec![
             ("DATABASE_URL".into(), url),
             ("DATA_DIR".into(), data.path().display().to_string()),
-            ("SECRET_KEY".into(), "f3a91c5e7d2b4860918273645fedcba9f3a91c5e".into()),
+            (
+                "SECRET_KEY".into(),
+                "f3a91c5e7d2b4860918273645fedcba9f3a91c5e".into(),
+            ),
             ("SQLITE_SYNCHRONOUS".into(), "off".into()),
             ("DATABASE_MAX_CONNECTIONS".into(), "8".into()),
             ("ARGON2_MEMORY_KIB".into(), "8".into()),
@@ -96,14 +104,20 @@ impl TestServer {
             && !redis.is_empty()
         {
             env.push(("REDIS_URL".into(), redis));
-            env.push(("REDIS_PREFIX".into(), format!("t:{}:", uuid::Uuid::new_v4().simple())));
+            env.push((
+                "REDIS_PREFIX".into(),
+                format!("t:{}:", uuid::Uuid::new_v4().simple()),
+            ));
         }
         env.extend(extra.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
         Self::boot(env, data, Clock::default()).await
     }
 
     async fn boot(env: Vec<(String, String)>, data: TempDir, clock: Clock) -> Self {
-        if let Some(level) = std::env::var("TEST_LOG").ok().and_then(|l| LogLevel::from_setting(&l).ok()) {
+        if let Some(level) = std::env::var("TEST_LOG")
+            .ok()
+            .and_then(|l| LogLevel::from_setting(&l).ok())
+        {
             yunque_kernel::telemetry::init(LogFormat::Text, &level);
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -114,7 +128,9 @@ impl TestServer {
         }
         let mut settings = Settings::read(&Env::fixed(all)).unwrap_or_else(|e| panic!("{e}"));
         settings.mail = MailSettings::memory();
-        let app = App::build(settings, clock.clone(), Migrate::Always).await.unwrap_or_else(|e| panic!("{e}"));
+        let app = App::build(settings, clock.clone(), Migrate::Always)
+            .await
+            .unwrap_or_else(|e| panic!("{e}"));
         let stop = CancellationToken::new();
         // With Redis, `serve` leaves the jobs to workers; here one runs beside it.
         let worker = match &app.redis {
@@ -126,12 +142,24 @@ impl TestServer {
             let (app, stop) = (app.clone(), stop.clone());
             async move {
                 let announce = move |_| ready.send(()).unwrap_or_default();
-                app.serve(listener, ServeOptions::default(), stop, announce).await.expect("serve");
+                app.serve(listener, ServeOptions::default(), stop, announce)
+                    .await
+                    .expect("serve");
             }
         });
         up.await.expect("the server starts");
         let connections = Connections(app.ctx.db.clone());
-        TestServer { client: Client::new(&base), app, clock, data, env, worker, stop, serving, _connections: connections }
+        TestServer {
+            client: Client::new(&base),
+            app,
+            clock,
+            data,
+            env,
+            worker,
+            stop,
+            serving,
+            _connections: connections,
+        }
     }
 
     /// Another instance on the same database and Redis; with SQLite there can be none.
@@ -197,7 +225,11 @@ impl TestServer {
             email: format!("{name}@example.com"),
             password: PASSWORD.to_owned().into(),
         };
-        self.app.accounts.create_superuser(new).await.unwrap_or_else(|e| panic!("{e}"));
+        self.app
+            .accounts
+            .create_superuser(new)
+            .await
+            .unwrap_or_else(|e| panic!("{e}"));
         self.login(name, PASSWORD).await
     }
 
@@ -205,10 +237,21 @@ impl TestServer {
     pub async fn settle(&self) {
         let queue = &self.app.ctx.queue;
         super::eventually("the queue is idle", 30, || async {
-            let ready = Filter { state: Some(JobState::Ready), ..Filter::default() };
-            let running = Filter { state: Some(JobState::Running), ..Filter::default() };
+            let ready = Filter {
+                state: Some(JobState::Ready),
+                ..Filter::default()
+            };
+            let running = Filter {
+                state: Some(JobState::Running),
+                ..Filter::default()
+            };
             let now = self.clock.now();
-            let waiting = queue.list(&ready, 200).await.expect("jobs").iter().any(|j| j.run_at <= now);
+            let waiting = queue
+                .list(&ready, 200)
+                .await
+                .expect("jobs")
+                .iter()
+                .any(|j| j.run_at <= now);
             !waiting && queue.list(&running, 1).await.expect("jobs").is_empty()
         })
         .await;

@@ -27,7 +27,11 @@ impl Conn {
         socket.bind((IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0).into())?;
         let stream = socket.connect(server).await?;
         stream.set_nodelay(true)?;
-        Ok(Conn { stream, buffer: Vec::with_capacity(16 * 1024), body: 0..0 })
+        Ok(Conn {
+            stream,
+            buffer: Vec::with_capacity(16 * 1024),
+            body: 0..0,
+        })
     }
 
     /// Sends a request and reads its whole answer; returns the status.
@@ -84,7 +88,9 @@ fn status(head: &[u8]) -> Option<u16> {
 
 fn length(head: &[u8]) -> io::Result<usize> {
     for line in head.split(|b| *b == b'\n') {
-        let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
+        let Some(colon) = line.iter().position(|b| *b == b':') else {
+            continue;
+        };
         let (name, value) = line.split_at(colon);
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             return Err(io::Error::other("chunked answers are not understood"));
@@ -104,7 +110,10 @@ pub fn request(method: &str, path: &str, token: Option<&str>, body: Option<&str>
         text.push_str(&format!("authorization: Bearer {token}\r\n"));
     }
     if let Some(body) = body {
-        text.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
+        text.push_str(&format!(
+            "content-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        ));
     }
     text.push_str("\r\n");
     text.push_str(body.unwrap_or_default());

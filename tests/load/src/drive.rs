@@ -60,7 +60,12 @@ impl Report {
     /// `12,345/s, p50 1.2 ms, p99 3.4 ms`, and what went wrong.
     pub fn line(&self) -> String {
         let ms = |q| self.quantile(q).as_secs_f64() * 1000.0;
-        let mut line = format!("{:.0}/s, p50 {:.1} ms, p99 {:.1} ms", self.rate(), ms(0.5), ms(0.99));
+        let mut line = format!(
+            "{:.0}/s, p50 {:.1} ms, p99 {:.1} ms",
+            self.rate(),
+            ms(0.5),
+            ms(0.99)
+        );
         if !self.bad.is_empty() {
             line.push_str(&format!(", BAD ANSWERS {:?}", self.bad));
         }

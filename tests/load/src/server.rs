@@ -65,7 +65,6 @@ impl Size {
 
 /// A fresh installation: a data folder, a database, settings.
 pub struct Place {
-    pub size: Size,
     pub database: String,
     pub redis: Option<String>,
     binary: PathBuf,
@@ -78,8 +77,10 @@ impl Place {
     /// The database cannot be made.
     pub async fn fresh(peers: &Peers, size: Size) -> Result<Self, Fault> {
         let folder = TempDir::with_prefix_in("yunque-load-", &peers.scratch)?;
-        let mut env: Vec<(String, String)> =
-            LIMITS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut env: Vec<(String, String)> = LIMITS
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let data = folder.path().join("data");
         env.push(("DATA_DIR".to_owned(), data.display().to_string()));
         let mut redis = None;
@@ -89,18 +90,29 @@ impl Place {
                 let base = peers.mariadb.as_deref().ok_or("this scenario needs --mariadb")?;
                 let name = format!("load_{}", uuid::Uuid::new_v4().simple());
                 let admin = Database::connect(quiet(base)).await?;
-                admin.execute_unprepared(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4")).await?;
+                admin
+                    .execute_unprepared(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"))
+                    .await?;
                 admin.close().await?;
                 let (server, _) = base.rsplit_once('/').ok_or("--mariadb has no database")?;
                 let url = format!("{server}/{name}");
                 redis = Some(peers.redis.clone().ok_or("this scenario needs --redis")?);
                 env.push(("DATABASE_URL".to_owned(), url.clone()));
-                env.push(("SECRET_KEY".to_owned(), "load test, not a secret of anybody".repeat(2)));
+                env.push((
+                    "SECRET_KEY".to_owned(),
+                    "load test, not a secret of anybody".repeat(2),
+                ));
                 env.push(("REDIS_URL".to_owned(), redis.clone().unwrap_or_default()));
                 url
             }
         };
-        let place = Place { size, database, redis, binary: peers.yunque.clone(), folder, env };
+        let place = Place {
+            database,
+            redis,
+            binary: peers.yunque.clone(),
+            folder,
+            env,
+        };
         if size == Size::Servers {
             place.yunque(&["migrate", "up"]).await?;
         }
@@ -122,7 +134,10 @@ impl Place {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(arguments).current_dir(self.folder.path()).kill_on_drop(true);
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .kill_on_drop(true);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -141,8 +156,15 @@ impl Place {
         let address = free_address()?;
         let listen = address.to_string();
         let begun = Instant::now();
-        let child = self.start(&[&["serve", "--listen", &listen], arguments].concat(), "serve.log")?;
-        let mut server = Server { child, address, started_in: Duration::ZERO };
+        let child = self.start(
+            &[&["serve", "--listen", &listen], arguments].concat(),
+            "serve.log",
+        )?;
+        let mut server = Server {
+            child,
+            address,
+            started_in: Duration::ZERO,
+        };
         let probe = request("GET", "/healthz", None, None);
         loop {
             if let Ok(mut conn) = Conn::open(address, 0).await
@@ -167,7 +189,11 @@ impl Place {
         let child = self.start(&["worker"], &format!("worker{number}.log"))?;
         // It has no port to ask; a worker that is late only costs the run.
         tokio::time::sleep(Duration::from_millis(700)).await;
-        Ok(Server { child, address: free_address()?, started_in: Duration::ZERO })
+        Ok(Server {
+            child,
+            address: free_address()?,
+            started_in: Duration::ZERO,
+        })
     }
 
     /// A connection of our own to the same database.
@@ -185,14 +211,17 @@ fn quiet(url: &str) -> ConnectOptions {
     options
 }
 
-/// A plain pool, as a program without any of ours would open it, with the same promises: WAL and
-/// FULL on SQLite.
+/// A plain pool, as a program without any of ours would open it. SQLite's promises are the same: the
+/// file is in WAL mode already, and the default is to sync each commit.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn connect(url: &str, size: u32) -> Result<DatabaseConnection, sea_orm::DbErr> {
     let mut options = quiet(url);
-    options.max_connections(size).min_connections(1).test_before_acquire(false);
+    options
+        .max_connections(size)
+        .min_connections(1)
+        .test_before_acquire(false);
     Database::connect(options).await
 }
 
@@ -201,7 +230,11 @@ pub fn sql(backend: DbBackend, text: &str, values: impl IntoIterator<Item = sea_
     Statement::from_sql_and_values(backend, text, values)
 }
 
-fn free_address() -> std::io::Result<SocketAddr> {
+/// A port that nobody listens on.
+///
+/// # Errors
+/// There is none.
+pub fn free_address() -> std::io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
@@ -220,8 +253,12 @@ impl Server {
     /// The process is gone.
     pub fn memory(&self, line: &str) -> Result<u64, Fault> {
         let status = std::fs::read_to_string(self.proc("status")?)?;
-        let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
-        let kib: u64 = found.and_then(|l| l.trim().strip_suffix(" kB")?.parse().ok()).ok_or("no such line")?;
+        let found = status
+            .lines()
+            .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+        let kib: u64 = found
+            .and_then(|l| l.trim().strip_suffix(" kB")?.parse().ok())
+            .ok_or("no such line")?;
         Ok(kib * 1024)
     }
 
@@ -244,7 +281,11 @@ impl Server {
     /// It did not stop well.
     pub async fn stop(mut self) -> Result<(), Fault> {
         let id = self.child.id().ok_or("the process has ended by itself")?;
-        Command::new("kill").arg("-TERM").arg(id.to_string()).status().await?;
+        Command::new("kill")
+            .arg("-TERM")
+            .arg(id.to_string())
+            .status()
+            .await?;
         let status = tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await??;
         match status.success() {
             true => Ok(()),
@@ -254,7 +295,9 @@ impl Server {
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
         let mut conn = Conn::open(self.address, 0).await?;
-        let status = conn.exchange(&request("POST", path, None, Some(&body.to_string()))).await?;
+        let status = conn
+            .exchange(&request("POST", path, None, Some(&body.to_string())))
+            .await?;
         let text = String::from_utf8_lossy(conn.body()).into_owned();
         match status {
             200..300 => Ok(serde_json::from_str(&text)?),
@@ -262,23 +305,29 @@ impl Server {
         }
     }
 
-    /// Registers `n` accounts and logs each in.
+    /// Registers an account and logs it in.
     ///
     /// # Errors
     /// The server refuses.
+    pub async fn account(&self, number: usize) -> Result<Account, Fault> {
+        let name = format!("load{number}");
+        let new = json!({ "username": name, "email": format!("{name}@example.com"), "password": PASSWORD });
+        let made = self.post("/user/register/", &new).await?;
+        let login = json!({ "username": name, "password": PASSWORD });
+        let tokens = self.post("/user/login/", &login).await?;
+        Ok(Account {
+            id: made["id"].as_i64().ok_or("no id")?,
+            token: tokens["access"].as_str().ok_or("no token")?.to_owned(),
+            login: request("POST", "/user/login/", None, Some(&login.to_string())).into(),
+        })
+    }
+
+    /// # Errors
+    /// As [`Server::account`].
     pub async fn accounts(&self, n: usize) -> Result<Vec<Account>, Fault> {
         let mut accounts = Vec::with_capacity(n);
-        for i in 0..n {
-            let name = format!("load{i}");
-            let new = json!({ "username": name, "email": format!("{name}@example.com"), "password": PASSWORD });
-            let made = self.post("/user/register/", &new).await?;
-            let login = json!({ "username": name, "password": PASSWORD });
-            let tokens = self.post("/user/login/", &login).await?;
-            accounts.push(Account {
-                id: made["id"].as_i64().ok_or("no id")?,
-                token: tokens["access"].as_str().ok_or("no token")?.to_owned(),
-                login: request("POST", "/user/login/", None, Some(&login.to_string())).into(),
-            });
+        for number in 0..n {
+            accounts.push(self.account(number).await?);
         }
         Ok(accounts)
     }

@@ -72,21 +72,33 @@ pub struct Table(pub Vec<Row>);
 impl Table {
     /// Keeps a row and shows it at once, because a run takes minutes.
     pub fn add(&mut self, row: Row) {
-        println!("  {:<58} {:<22} {:<12} {}", row.figure, row.measured, row.against, row.target);
+        println!(
+            "  {:<58} {:<22} {:<12} {}",
+            row.figure, row.measured, row.against, row.target
+        );
         self.0.push(row);
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| figure | measured | bare / peer | target | |\n|---|---|---|---|---|")?;
+        writeln!(
+            f,
+            "| figure | measured | bare / peer | target | |\n|---|---|---|---|---|"
+        )?;
         for row in &self.0 {
             let met = match row.met {
                 Met::Yes => "met",
                 Met::No => "MISSED",
                 Met::Info => "",
             };
-            let Row { figure, measured, against, target, .. } = row;
+            let Row {
+                figure,
+                measured,
+                against,
+                target,
+                ..
+            } = row;
             writeln!(f, "| {figure} | {measured} | {against} | {target} | {met} |")?;
         }
         Ok(())

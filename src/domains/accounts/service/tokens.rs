@@ -138,7 +138,8 @@ impl Accounts {
     /// commit. Whoever finds it open came before.
     async fn settle_rotation(&self, session: SessionId, generation: i32) {
         let now = self.now();
-        let settle = move |tx: Tx| async move { sessions::settle_rotation(&tx, session, generation, now).await };
+        let settle =
+            move |tx: Tx| async move { sessions::settle_rotation(&tx, session, generation, now).await };
         if let Err(error) = self.0.ctx.db.write("refresh_settled", settle).await {
             tracing::warn!(error = %error, session.id = %session, "the time of a token rotation could not be noted");
         }

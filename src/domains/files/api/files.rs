@@ -34,13 +34,18 @@ impl FilesApi {
         FilesApi { files }
     }
 
-    async fn link(&self, caller: &Caller, id: i64, expires: Option<i64>) -> Result<Json<DownloadOut>, ApiError> {
+    async fn link(
+        &self,
+        caller: &Caller,
+        id: FileId,
+        expires: Option<i64>,
+    ) -> Result<Json<DownloadOut>, ApiError> {
         let seconds = expires.unwrap_or(3600);
         if !(60..=86_400).contains(&seconds) {
             return Err(Faults::one("expires", messages::OUT_OF_RANGE));
         }
         let expires = Duration::from_secs(seconds.unsigned_abs());
-        let (file, link) = self.files.download(caller.user_id, FileId(id), expires).await?;
+        let (file, link) = self.files.download(caller.user_id, id, expires).await?;
         Ok(Json(DownloadOut {
             download_url: link.url,
             expires_at: dto::time(link.expires_at),
@@ -48,13 +53,22 @@ impl FilesApi {
         }))
     }
 
-    async fn place(&self, caller: &Caller, id: i64, body: FileUpdateIn) -> Result<Json<FileOut>, ApiError> {
+    async fn place(
+        &self,
+        caller: &Caller,
+        id: FileId,
+        body: FileUpdateIn,
+    ) -> Result<Json<FileOut>, ApiError> {
         let mut faults = Faults::new();
-        let name = body.name.map(|n| FileName::parse(&n.0).ok_or_else(|| faults.add("name", messages::BAD_FORMAT)));
-        let path = body.path.map(|p| FolderPath::parse(&p).ok_or_else(|| faults.add("path", messages::BAD_FORMAT)));
+        let name = body
+            .name
+            .map(|n| FileName::parse(&n.0).ok_or_else(|| faults.add("name", messages::BAD_FORMAT)));
+        let path = body
+            .path
+            .map(|p| FolderPath::parse(&p).ok_or_else(|| faults.add("path", messages::BAD_FORMAT)));
         faults.into_result(())?;
         let (name, path) = (name.and_then(Result::ok), path.and_then(Result::ok));
-        let file = self.files.update_place(caller.user_id, FileId(id), name, path).await?;
+        let file = self.files.update_place(caller.user_id, id, name, path).await?;
         Ok(Json(self.out(&file)))
     }
 
@@ -70,7 +84,10 @@ impl FilesApi {
     /// A bare array with paging headers. `ordering` takes `id`, `name`, `size`, `created_at` and
     /// `updated_at`, with `-` for descending. `search` looks for a part of the name.
     #[oai(path = "/", method = "get", operation_id = "list_files")]
-    #[expect(clippy::too_many_arguments, reason = "one for each query parameter of the document")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one for each query parameter of the document"
+    )]
     async fn list(
         &self,
         caller: Caller,
@@ -85,8 +102,12 @@ impl FilesApi {
     ) -> Result<Listed<FileOut>, ApiError> {
         let page = PageQuery::of(page.0, page_size.0, PAGE_SIZE)?;
         let mut faults = Faults::new();
-        let ordering = ordering.0.map(|o| Ordering::parse(&o).ok_or_else(|| faults.add("ordering", messages::BAD_CHOICE)));
-        let path = path.0.map(|p| FolderPath::parse(&p).ok_or_else(|| faults.add("path", messages::BAD_FORMAT)));
+        let ordering = ordering
+            .0
+            .map(|o| Ordering::parse(&o).ok_or_else(|| faults.add("ordering", messages::BAD_CHOICE)));
+        let path = path
+            .0
+            .map(|p| FolderPath::parse(&p).ok_or_else(|| faults.add("path", messages::BAD_FORMAT)));
         faults.into_result(())?;
         let query = FilesQuery {
             status: status.0,
@@ -96,25 +117,47 @@ impl FilesApi {
             ordering: ordering.and_then(Result::ok),
         };
         let (files, total) = self.files.list(caller.user_id, query, page).await?;
-        Ok(Listed::new(files.iter().map(|f| self.out(f)).collect(), total, page, &info))
+        Ok(Listed::new(
+            files.iter().map(|f| self.out(f)).collect(),
+            total,
+            page,
+            &info,
+        ))
     }
 
     /// Shows how uploads are going.
     ///
     /// `file_ids` is a comma-separated list of 1 to 100 ids; blanks and repeats are fine, unknown
     /// and foreign ids are left out. Ordered by id.
-    #[oai(path = "/upload_status", method = "get", operation_id = "list_upload_statuses")]
-    async fn upload_status(&self, caller: Caller, file_ids: Query<Option<String>>) -> Result<Json<Vec<FileStatusOut>>, ApiError> {
+    #[oai(
+        path = "/upload_status",
+        method = "get",
+        operation_id = "list_upload_statuses"
+    )]
+    async fn upload_status(
+        &self,
+        caller: Caller,
+        file_ids: Query<Option<String>>,
+    ) -> Result<Json<Vec<FileStatusOut>>, ApiError> {
         let ids = parse_ids(file_ids.0.as_deref().unwrap_or("")).ok_or(codes::INVALID_FILE_IDS)?;
         let files = self.files.list_by_ids(caller.user_id, &ids).await?;
-        Ok(Json(files.iter().map(|f| dto::status(f, self.files.storage())).collect()))
+        Ok(Json(
+            files
+                .iter()
+                .map(|f| dto::status(f, self.files.storage()))
+                .collect(),
+        ))
     }
 
     /// Shows the caller's storage quota and use, in bytes.
     #[oai(path = "/storage-info", method = "get", operation_id = "get_storage_info")]
     async fn storage_info(&self, caller: Caller) -> Result<Json<StorageInfoOut>, ApiError> {
         let info = self.files.storage_info(caller.user_id).await?;
-        let percent = if info.quota > 0 { info.used_space as f64 / info.quota as f64 * 100.0 } else { 100.0 };
+        let percent = if info.quota > 0 {
+            info.used_space as f64 / info.quota as f64 * 100.0
+        } else {
+            100.0
+        };
         Ok(Json(StorageInfoOut {
             quota: info.quota,
             used_space: info.used_space,
@@ -127,7 +170,11 @@ impl FilesApi {
     ///
     /// Errors: 409 `name_exists`.
     #[oai(path = "/new-folder", method = "post", operation_id = "create_folder")]
-    async fn new_folder(&self, caller: Caller, body: Body<FolderCreateIn>) -> Result<Created<FileOut>, ApiError> {
+    async fn new_folder(
+        &self,
+        caller: Caller,
+        body: Body<FolderCreateIn>,
+    ) -> Result<Created<FileOut>, ApiError> {
         let FolderCreateIn { folder_name, path } = body.into_inner();
         let mut faults = Faults::new();
         let name = FileName::parse_folder(&folder_name);
@@ -138,7 +185,9 @@ impl FilesApi {
         if path.is_none() {
             faults.add("path", messages::BAD_FORMAT);
         }
-        let (Some(name), Some(path)) = (name, path) else { return Err(faults.into_error()) };
+        let (Some(name), Some(path)) = (name, path) else {
+            return Err(faults.into_error());
+        };
         let folder = self.files.create_folder(caller.user_id, name, path).await?;
         Ok(Created(self.out(&folder)))
     }
@@ -146,15 +195,22 @@ impl FilesApi {
     /// Deletes several files. Those that are not the caller's, and folders that are not empty, are
     /// left out of the answer.
     #[oai(path = "/batch_delete", method = "post", operation_id = "delete_files")]
-    async fn batch_delete(&self, caller: Caller, body: Body<BatchDeleteIn>) -> Result<Json<BatchDeleteOut>, ApiError> {
-        let deleted = self.files.delete_many(caller.user_id, body.into_inner().file_ids).await?;
+    async fn batch_delete(
+        &self,
+        caller: Caller,
+        body: Body<BatchDeleteIn>,
+    ) -> Result<Json<BatchDeleteOut>, ApiError> {
+        let deleted = self
+            .files
+            .delete_many(caller.user_id, body.into_inner().file_ids)
+            .await?;
         Ok(Json(BatchDeleteOut { deleted }))
     }
 
     /// Shows one file.
     #[oai(path = "/:id", method = "get", operation_id = "get_file")]
-    async fn get(&self, caller: Caller, id: Path<i64>) -> Result<Json<FileOut>, ApiError> {
-        let file = self.files.get_visible(caller.user_id, FileId(id.0)).await?;
+    async fn get(&self, caller: Caller, id: Path<FileId>) -> Result<Json<FileOut>, ApiError> {
+        let file = self.files.get_visible(caller.user_id, id.0).await?;
         Ok(Json(self.out(&file)))
     }
 
@@ -162,7 +218,12 @@ impl FilesApi {
     ///
     /// Errors: 409 `name_exists`.
     #[oai(path = "/:id", method = "patch", operation_id = "update_file")]
-    async fn patch(&self, caller: Caller, id: Path<i64>, body: Body<FileUpdateIn>) -> Result<Json<FileOut>, ApiError> {
+    async fn patch(
+        &self,
+        caller: Caller,
+        id: Path<FileId>,
+        body: Body<FileUpdateIn>,
+    ) -> Result<Json<FileOut>, ApiError> {
         self.place(&caller, id.0, body.into_inner()).await
     }
 
@@ -170,7 +231,12 @@ impl FilesApi {
     ///
     /// Errors: 409 `name_exists`.
     #[oai(path = "/:id", method = "put", operation_id = "replace_file")]
-    async fn put(&self, caller: Caller, id: Path<i64>, body: Body<FileUpdateIn>) -> Result<Json<FileOut>, ApiError> {
+    async fn put(
+        &self,
+        caller: Caller,
+        id: Path<FileId>,
+        body: Body<FileUpdateIn>,
+    ) -> Result<Json<FileOut>, ApiError> {
         self.place(&caller, id.0, body.into_inner()).await
     }
 
@@ -179,8 +245,15 @@ impl FilesApi {
     /// A folder that is not empty needs `recursive=true`.
     /// Errors: 409 `folder_not_empty`.
     #[oai(path = "/:id", method = "delete", operation_id = "delete_file")]
-    async fn delete(&self, caller: Caller, id: Path<i64>, recursive: Query<Option<bool>>) -> Result<NoContent, ApiError> {
-        self.files.delete(caller.user_id, FileId(id.0), recursive.0.unwrap_or(false)).await?;
+    async fn delete(
+        &self,
+        caller: Caller,
+        id: Path<FileId>,
+        recursive: Query<Option<bool>>,
+    ) -> Result<NoContent, ApiError> {
+        self.files
+            .delete(caller.user_id, id.0, recursive.0.unwrap_or(false))
+            .await?;
         Ok(NoContent)
     }
 
@@ -192,11 +265,15 @@ impl FilesApi {
         &self,
         caller: Caller,
         info: RequestInfo,
-        id: Path<i64>,
+        id: Path<FileId>,
         recursive: Query<Option<bool>>,
     ) -> Result<Json<FileMessageOut>, ApiError> {
-        self.files.delete(caller.user_id, FileId(id.0), recursive.0.unwrap_or(false)).await?;
-        Ok(Json(FileMessageOut { message: text(&DELETED, info.lang) }))
+        self.files
+            .delete(caller.user_id, id.0, recursive.0.unwrap_or(false))
+            .await?;
+        Ok(Json(FileMessageOut {
+            message: text(&DELETED, info.lang),
+        }))
     }
 
     /// Makes a link to the bytes that works without credentials.
@@ -204,15 +281,29 @@ impl FilesApi {
     /// `expires`: seconds, 60 to 86400, default 3600.
     /// Errors: 409 `file_not_ready`.
     #[oai(path = "/:id/download", method = "get", operation_id = "get_file_download")]
-    async fn download(&self, caller: Caller, id: Path<i64>, expires: Query<Option<i64>>) -> Result<Json<DownloadOut>, ApiError> {
+    async fn download(
+        &self,
+        caller: Caller,
+        id: Path<FileId>,
+        expires: Query<Option<i64>>,
+    ) -> Result<Json<DownloadOut>, ApiError> {
         self.link(&caller, id.0, expires.0).await
     }
 
     /// The same as GET.
     ///
     /// Errors: 409 `file_not_ready`.
-    #[oai(path = "/:id/download", method = "post", operation_id = "create_file_download")]
-    async fn download_by_post(&self, caller: Caller, id: Path<i64>, expires: Query<Option<i64>>) -> Result<Json<DownloadOut>, ApiError> {
+    #[oai(
+        path = "/:id/download",
+        method = "post",
+        operation_id = "create_file_download"
+    )]
+    async fn download_by_post(
+        &self,
+        caller: Caller,
+        id: Path<FileId>,
+        expires: Query<Option<i64>>,
+    ) -> Result<Json<DownloadOut>, ApiError> {
         self.link(&caller, id.0, expires.0).await
     }
 }

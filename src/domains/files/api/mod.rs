@@ -1,9 +1,9 @@
 //! HTTP adapters of this domain.
 
 mod content;
+mod files;
 mod parse;
 mod upload;
-mod files;
 
 use poem_openapi::{OpenApi, Tags};
 use yunque_kernel::error::common::PERMISSION_DENIED;
@@ -27,6 +27,10 @@ enum FilesTags {
 impl Files {
     /// Everything this domain serves.
     pub fn api(&self) -> impl OpenApi + use<> {
-        (files::FilesApi::new(self.clone()), upload::UploadApi::new(self.clone()), content::ContentApi::new(self.clone()))
+        (
+            files::FilesApi::new(self.clone()),
+            upload::UploadApi::new(self.clone()),
+            content::ContentApi::new(self.clone()),
+        )
     }
 }

@@ -44,9 +44,11 @@ pub fn labels(faults: &mut Faults, name: &str, content_type: &str, path: Option<
         faults.add("path", messages::BAD_FORMAT);
     }
     match (file_name, folder) {
-        (Some(name), Some(path)) if content_type_ok => {
-            Some(Labels { name, content_type: content_type.to_owned(), path })
-        }
+        (Some(name), Some(path)) if content_type_ok => Some(Labels {
+            name,
+            content_type: content_type.to_owned(),
+            path,
+        }),
         _ => None,
     }
 }
@@ -95,9 +97,15 @@ impl Files {
     }
 
     /// Decoding is work for a blocking thread: 50 MiB take a noticeable moment.
-    async fn decode_all(&self, items: Vec<FileCreateIn>) -> Result<(Vec<Decoded>, Vec<(usize, Faults)>), ApiError> {
+    async fn decode_all(
+        &self,
+        items: Vec<FileCreateIn>,
+    ) -> Result<(Vec<Decoded>, Vec<(usize, Faults)>), ApiError> {
         let (max, rule) = (self.settings().max_bytes, self.settings().size_mismatch);
-        let text: u64 = items.iter().map(|i| i.file_content.as_ref().map_or(0, |c| c.len() as u64)).sum();
+        let text: u64 = items
+            .iter()
+            .map(|i| i.file_content.as_ref().map_or(0, |c| c.len() as u64))
+            .sum();
         let work = move || {
             let mut decoded = Vec::with_capacity(items.len());
             let mut faulty = Vec::new();
@@ -117,27 +125,60 @@ impl Files {
         if text < 64 * 1024 {
             return work();
         }
-        tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(ApiError::internal)?
     }
 
     /// Stages a decoded item.
     pub(super) async fn stage(&self, item: Decoded) -> Result<NewUpload, FilesError> {
-        let Decoded { name, content_type, size, path, bytes } = item;
+        let Decoded {
+            name,
+            content_type,
+            size,
+            path,
+            bytes,
+        } = item;
         let staged = self.staging().stage(bytes).await?;
-        Ok(NewUpload { name, content_type, size, path, source: Source::Base64, staged })
+        Ok(NewUpload {
+            name,
+            content_type,
+            size,
+            path,
+            source: Source::Base64,
+            staged,
+        })
     }
 }
 
 fn decode_item(faults: &mut Faults, item: FileCreateIn, rule: SizeMismatch) -> Option<Decoded> {
-    let FileCreateIn { name, content_type, size, file_content, path } = item;
+    let FileCreateIn {
+        name,
+        content_type,
+        size,
+        file_content,
+        path,
+    } = item;
     let labels = labels(faults, &name.0, &content_type, path.as_deref());
     let size = u64::try_from(size).ok();
     let bytes = content(faults, file_content.as_deref(), size);
-    let (Some(labels), Some(size), Some(bytes)) = (labels, size, bytes) else { return None };
+    let (Some(labels), Some(size), Some(bytes)) = (labels, size, bytes) else {
+        return None;
+    };
     let actual = bytes.len() as u64;
     if actual != size && rule == SizeMismatch::Reject {
         faults.add_coded_text("size", codes::SIZE_MISMATCH.code, size_text(size, actual));
     }
-    let Labels { name, content_type, path } = labels;
-    Some(Decoded { name, content_type, size, path, bytes })
+    let Labels {
+        name,
+        content_type,
+        path,
+    } = labels;
+    Some(Decoded {
+        name,
+        content_type,
+        size,
+        path,
+        bytes,
+    })
 }

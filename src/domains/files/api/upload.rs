@@ -16,15 +16,15 @@ use yunque_kernel::{ApiError, Faults, FileId, Text};
 use super::FilesTags;
 use super::files::text;
 use super::parse::{Labels, content, labels};
+use crate::Files;
 use crate::dto::{
-    self, FileCreatedOut, FileMultipartIn, FileOut, FileUploadIn, FileUploadOut, PresignIn, PresignOut, RetryUploadIn,
-    RetryUploadOut,
+    self, FileCreatedOut, FileMultipartIn, FileOut, FileUploadIn, FileUploadOut, PresignIn, PresignOut,
+    RetryUploadIn, RetryUploadOut,
 };
 use crate::error::{FilesError, codes};
 use crate::service::{NewPresign, NewUpload, Placement, PresignedUpload, Restarted};
 use crate::staging::Staged;
 use crate::status::Source;
-use crate::Files;
 
 /// Body limit of the multipart way: the file and room for its other parts.
 const MULTIPART_LIMIT: u64 = (1 << 30) + (1 << 20);
@@ -64,19 +64,24 @@ impl UploadApi {
         let (input, digest) = body.into_parts();
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
-        self.files.idempotency().run(scope, digest, |claim| async move {
-            let (items, single) = match input {
-                FileUploadIn::One(item) => (vec![self.files.decode_one(item).await?], true),
-                FileUploadIn::Many(items) => (self.files.decode_batch(items).await?, false),
-            };
-            let mut uploads = Vec::with_capacity(items.len());
-            for item in items {
-                uploads.push(self.files.stage(item).await?);
-            }
-            let rows = self.files.accept(place, uploads, claim, move |rows| answer(rows, single).to_json()).await?;
-            Ok(Created(answer(&rows, single)))
-        })
-        .await
+        self.files
+            .idempotency()
+            .run(scope, digest, |claim| async move {
+                let (items, single) = match input {
+                    FileUploadIn::One(item) => (vec![self.files.decode_one(item).await?], true),
+                    FileUploadIn::Many(items) => (self.files.decode_batch(items).await?, false),
+                };
+                let mut uploads = Vec::with_capacity(items.len());
+                for item in items {
+                    uploads.push(self.files.stage(item).await?);
+                }
+                let rows = self
+                    .files
+                    .accept(place, uploads, claim, move |rows| answer(rows, single).to_json())
+                    .await?;
+                Ok(Created(answer(&rows, single)))
+            })
+            .await
     }
 
     /// Uploads one file as `multipart/form-data`, streamed, up to 1 GiB.
@@ -95,13 +100,15 @@ impl UploadApi {
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
         let (upload, digest) = self.take_multipart(&mut body).await?;
-        self.files.idempotency().run(scope, digest, |claim| async move {
-            let answer = |rows: &[crate::entity::file::Model]| rows.first().map(dto::created).to_json();
-            let rows = self.files.accept(place, vec![upload], claim, answer).await?;
-            let file = rows.first().ok_or(FilesError::NotFound)?;
-            Ok(Created(dto::created(file)))
-        })
-        .await
+        self.files
+            .idempotency()
+            .run(scope, digest, |claim| async move {
+                let answer = |rows: &[crate::entity::file::Model]| rows.first().map(dto::created).to_json();
+                let rows = self.files.accept(place, vec![upload], claim, answer).await?;
+                let file = rows.first().ok_or(FilesError::NotFound)?;
+                Ok(Created(dto::created(file)))
+            })
+            .await
     }
 
     /// Starts an upload that goes to storage directly, up to 5 GiB.
@@ -120,24 +127,41 @@ impl UploadApi {
         let (input, digest) = body.into_parts();
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
-        self.files.idempotency().run(scope, digest, |claim| async move {
-            let mut faults = Faults::new();
-            let labels = labels(&mut faults, &input.name.0, &input.content_type, input.path.as_deref());
-            let Some(labels) = labels else { return Err(faults.into_error()) };
-            let size = u64::try_from(input.size).unwrap_or(0);
-            let new = NewPresign { name: labels.name, content_type: labels.content_type, size, path: labels.path };
-            let upload = self.files.presign(place, new, claim, |u| presigned(u).to_json()).await?;
-            Ok(Created(presigned(&upload)))
-        })
-        .await
+        self.files
+            .idempotency()
+            .run(scope, digest, |claim| async move {
+                let mut faults = Faults::new();
+                let labels = labels(
+                    &mut faults,
+                    &input.name.0,
+                    &input.content_type,
+                    input.path.as_deref(),
+                );
+                let Some(labels) = labels else {
+                    return Err(faults.into_error());
+                };
+                let size = u64::try_from(input.size).unwrap_or(0);
+                let new = NewPresign {
+                    name: labels.name,
+                    content_type: labels.content_type,
+                    size,
+                    path: labels.path,
+                };
+                let upload = self
+                    .files
+                    .presign(place, new, claim, |u| presigned(u).to_json())
+                    .await?;
+                Ok(Created(presigned(&upload)))
+            })
+            .await
     }
 
     /// Confirms a presigned upload. Repeating it is harmless.
     ///
     /// Errors: 400 `size_mismatch`, 409 `object_missing`, `not_pending`.
     #[oai(path = "/:id/complete", method = "post", operation_id = "complete_file")]
-    async fn complete(&self, caller: Caller, id: Path<i64>) -> Result<Json<FileOut>, ApiError> {
-        let file = self.files.complete(caller.user_id, FileId(id.0)).await?;
+    async fn complete(&self, caller: Caller, id: Path<FileId>) -> Result<Json<FileOut>, ApiError> {
+        let file = self.files.complete(caller.user_id, id.0).await?;
         Ok(Json(dto::full(&file, self.files.storage())))
     }
 
@@ -145,8 +169,8 @@ impl UploadApi {
     ///
     /// Errors: 409 `not_pending`.
     #[oai(path = "/:id/cancel", method = "post", operation_id = "cancel_file")]
-    async fn cancel(&self, caller: Caller, id: Path<i64>) -> Result<Json<FileOut>, ApiError> {
-        let file = self.files.cancel(caller.user_id, FileId(id.0)).await?;
+    async fn cancel(&self, caller: Caller, id: Path<FileId>) -> Result<Json<FileOut>, ApiError> {
+        let file = self.files.cancel(caller.user_id, id.0).await?;
         Ok(Json(dto::full(&file, self.files.storage())))
     }
 
@@ -154,29 +178,35 @@ impl UploadApi {
     ///
     /// Honours `Idempotency-Key`.
     /// Errors: 400 `already_completed`, `content_required`, `invalid_base64`, `size_mismatch`, `quota_exceeded`, 409 `upload_in_progress`, 413, 422.
-    #[oai(path = "/:id/retry_upload", method = "post", operation_id = "retry_file_upload")]
+    #[oai(
+        path = "/:id/retry_upload",
+        method = "post",
+        operation_id = "retry_file_upload"
+    )]
     async fn retry_upload(
         &self,
         caller: Caller,
         info: RequestInfo,
-        id: Path<i64>,
+        id: Path<FileId>,
         body: Body<RetryUploadIn, { body::BASE64_LIMIT }>,
     ) -> Result<Replayable<Json<RetryUploadOut>>, ApiError> {
         let (input, digest) = body.into_parts();
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
-        let (id, lang) = (FileId(id.0), info.lang);
-        self.files.idempotency().run(scope, digest, |claim| async move {
-            let size = self.files.retry_size(&place, id).await?;
-            let staged = match input.file_content {
-                Some(text) => Some(self.stage_retry(text, size).await?),
-                None => None,
-            };
-            let answer = move |r: &Restarted| restarted(r, lang).to_json();
-            let done = self.files.restart(place, id, staged, claim, answer).await?;
-            Ok(Json(restarted(&done, lang)))
-        })
-        .await
+        let (id, lang) = (id.0, info.lang);
+        self.files
+            .idempotency()
+            .run(scope, digest, |claim| async move {
+                let size = self.files.retry_size(&place, id).await?;
+                let staged = match input.file_content {
+                    Some(text) => Some(self.stage_retry(text, size).await?),
+                    None => None,
+                };
+                let answer = move |r: &Restarted| restarted(r, lang).to_json();
+                let done = self.files.restart(place, id, staged, claim, answer).await?;
+                Ok(Json(restarted(&done, lang)))
+            })
+            .await
     }
 }
 
@@ -188,11 +218,22 @@ impl UploadApi {
             let bytes = content(&mut faults, Some(&base64), Some(size));
             bytes.ok_or_else(|| faults.into_error())
         };
-        let bytes = tokio::task::spawn_blocking(decode).await.map_err(ApiError::internal)??;
+        let bytes = tokio::task::spawn_blocking(decode)
+            .await
+            .map_err(ApiError::internal)??;
         if bytes.len() as u64 != size {
-            return Err(FilesError::SizeMismatch { declared: size, actual: bytes.len() as u64 }.into());
+            return Err(FilesError::SizeMismatch {
+                declared: size,
+                actual: bytes.len() as u64,
+            }
+            .into());
         }
-        Ok(self.files.staging().stage(bytes).await.map_err(FilesError::from)?)
+        Ok(self
+            .files
+            .staging()
+            .stage(bytes)
+            .await
+            .map_err(FilesError::from)?)
     }
 
     /// Reads the parts in their order; the file is staged while it arrives.
@@ -219,10 +260,16 @@ impl UploadApi {
             let content_type = fields.content_type.clone().or(declared);
             let content_type = content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
             let labels = labels(&mut faults, &file_name, &content_type, fields.path.as_deref());
-            let Some(labels) = labels else { return Err(faults.into_error()) };
+            let Some(labels) = labels else {
+                return Err(faults.into_error());
+            };
             let staged = self.take_file(part, body.fault()).await?;
             if let Some(declared) = fields.size.filter(|n| *n != staged.size) {
-                return Err(FilesError::SizeMismatch { declared, actual: staged.size }.into());
+                return Err(FilesError::SizeMismatch {
+                    declared,
+                    actual: staged.size,
+                }
+                .into());
             }
             for text in [labels.name.as_str(), &labels.content_type, labels.path.as_str()] {
                 hash.update((text.len() as u64).to_be_bytes());
@@ -233,9 +280,20 @@ impl UploadApi {
             while let Some(part) = body.next().await? {
                 body.skip(part).await?;
             }
-            let Labels { name, content_type, path } = labels;
+            let Labels {
+                name,
+                content_type,
+                path,
+            } = labels;
             let size = staged.size;
-            let upload = NewUpload { name, content_type, size, path, source: Source::Multipart, staged };
+            let upload = NewUpload {
+                name,
+                content_type,
+                size,
+                path,
+                source: Source::Multipart,
+                staged,
+            };
             return Ok((upload, BodyDigest(hash.finalize().into())));
         }
         let mut faults = Faults::new();
@@ -278,7 +336,12 @@ impl PlainFields {
         match name {
             "path" => self.path = Some(text.to_owned()),
             "content_type" => self.content_type = Some(text.to_owned()).filter(|t| !t.is_empty()),
-            _ => self.size = Some(text.parse().map_err(|_| Faults::one("size", messages::BAD_TYPE))?),
+            _ => {
+                self.size = Some(
+                    text.parse()
+                        .map_err(|_| Faults::one("size", messages::BAD_TYPE))?,
+                )
+            }
         }
         Ok(())
     }
@@ -296,7 +359,13 @@ fn answer(rows: &[crate::entity::file::Model], single: bool) -> FileUploadOut {
 }
 
 fn presigned(upload: &PresignedUpload) -> PresignOut {
-    let FileCreatedOut { id, name, content_type, size, upload_status } = dto::created(&upload.file);
+    let FileCreatedOut {
+        id,
+        name,
+        content_type,
+        size,
+        upload_status,
+    } = dto::created(&upload.file);
     PresignOut {
         id,
         name,

@@ -35,7 +35,10 @@ pub struct Placement {
 
 impl Placement {
     pub fn of(caller: &Caller, request_id: &str) -> Self {
-        Placement { user: caller.user_id, request_id: Some(request_id.to_owned()) }
+        Placement {
+            user: caller.user_id,
+            request_id: Some(request_id.to_owned()),
+        }
     }
 }
 
@@ -75,7 +78,12 @@ impl Files {
         Ok(rows)
     }
 
-    async fn accept_in(&self, tx: &Tx, place: &Placement, uploads: &[NewUpload]) -> Result<Vec<Model>, FilesError> {
+    async fn accept_in(
+        &self,
+        tx: &Tx,
+        place: &Placement,
+        uploads: &[NewUpload],
+    ) -> Result<Vec<Model>, FilesError> {
         let now = self.0.ctx.clock.now();
         let total = uploads.iter().map(|u| u.size).sum();
         reserve(&self.0.accounts, tx, place.user, total).await?;
@@ -84,16 +92,28 @@ impl Files {
         for upload in uploads {
             upload.staged.write(tx, now).await?;
         }
-        let jobs = rows.iter().map(|row| self.upload_job(row, place.request_id.clone())).collect();
+        let jobs = rows
+            .iter()
+            .map(|row| self.upload_job(row, place.request_id.clone()))
+            .collect();
         self.0.ctx.queue.enqueue_many(tx, jobs).await?;
         Ok(rows)
     }
 }
 
 /// Takes space, or says that there is none.
-pub(crate) async fn reserve(accounts: &Accounts, tx: &Tx, user: UserId, bytes: u64) -> Result<(), FilesError> {
+pub(crate) async fn reserve(
+    accounts: &Accounts,
+    tx: &Tx,
+    user: UserId,
+    bytes: u64,
+) -> Result<(), FilesError> {
     let reserved: Result<bool, DbError> = accounts.reserve_space(tx, user, bytes).await;
-    if reserved? { Ok(()) } else { Err(FilesError::QuotaExceeded) }
+    if reserved? {
+        Ok(())
+    } else {
+        Err(FilesError::QuotaExceeded)
+    }
 }
 
 fn new_row(user: UserId, upload: &NewUpload) -> NewFile {

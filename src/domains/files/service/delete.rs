@@ -20,7 +20,9 @@ impl Files {
     /// `NotFound`; `FolderNotEmpty` unless `recursive`.
     pub async fn delete(&self, user: UserId, id: FileId, recursive: bool) -> Result<(), FilesError> {
         let file = self.get_visible(user, id).await?;
-        let inner = FolderPath::parse(&file.path).and_then(|p| p.join(&file.name)).filter(|_| file.is_folder());
+        let inner = FolderPath::parse(&file.path)
+            .and_then(|p| p.join(&file.name))
+            .filter(|_| file.is_folder());
         if let Some(folder) = &inner
             && recursive
         {
@@ -40,7 +42,9 @@ impl Files {
                     {
                         return Err(FilesError::FolderNotEmpty);
                     }
-                    repo::find_visible(&tx, user, id).await?.ok_or(FilesError::NotFound)?;
+                    repo::find_visible(&tx, user, id)
+                        .await?
+                        .ok_or(FilesError::NotFound)?;
                     this.delete_in(&tx, id).await.map_err(FilesError::from)
                 }
             })
@@ -88,7 +92,9 @@ impl Files {
     async fn delete_in(&self, tx: &Tx, id: FileId) -> Result<(), DbError> {
         let now = self.0.ctx.clock.now();
         // Locked, so that no worker moves the state between this look and the mark.
-        let Some(file) = repo::lock_live(tx, id).await? else { return Ok(()) };
+        let Some(file) = repo::lock_live(tx, id).await? else {
+            return Ok(());
+        };
         repo::mark_deleted(tx, id, now).await?;
         let user = UserId(file.user_id);
         if file.status().holds_space() {
@@ -98,27 +104,50 @@ impl Files {
             self.0.staging.discard(tx, reference).await?;
         }
         if Self::has_job(&file) && file.status() != UploadStatus::Completed {
-            self.0.ctx.queue.withdraw(tx, UploadFile::KIND, &upload_subject(file.id, file.generation)).await?;
+            self.0
+                .ctx
+                .queue
+                .withdraw(tx, UploadFile::KIND, &upload_subject(file.id, file.generation))
+                .await?;
         }
         // A presigned link may still create the object; it is removed when no link can any more.
         let link_open = file.source() == Source::Presigned && file.status() == UploadStatus::Pending;
         let ttl = TimeDelta::from_std(self.0.settings.presign_ttl).unwrap_or(TimeDelta::hours(1));
-        let run_at = if link_open { now.max(file.created_at + ttl + TimeDelta::minutes(1)) } else { now };
-        self.0.ctx.queue.enqueue(tx, NewJob::new(&PurgeObject { file_id: file.id }).owner(user).run_at(run_at)).await?;
+        let run_at = if link_open {
+            now.max(file.created_at + ttl + TimeDelta::minutes(1))
+        } else {
+            now
+        };
+        self.0
+            .ctx
+            .queue
+            .enqueue(
+                tx,
+                NewJob::new(&PurgeObject { file_id: file.id })
+                    .owner(user)
+                    .run_at(run_at),
+            )
+            .await?;
         Ok(())
     }
 
     /// Removes the object of a deleted file and then the row. An object that is gone is fine.
     pub(crate) async fn purge_object(&self, id: FileId) -> Result<(), JobError> {
         let ctx = &self.0.ctx;
-        let Some(file) = repo::find_for_job(ctx.db.reader(), id).await? else { return Ok(()) };
+        let Some(file) = repo::find_for_job(ctx.db.reader(), id).await? else {
+            return Ok(());
+        };
         if file.deleted_at.is_none() {
             return Ok(());
         }
         if let Some(key) = &file.object_key {
             ctx.storage.delete(key).await.map_err(|e| {
                 let retry = e.is_retryable();
-                let error = if retry { JobError::retry("storage unavailable") } else { JobError::fail("storage refused") };
+                let error = if retry {
+                    JobError::retry("storage unavailable")
+                } else {
+                    JobError::fail("storage refused")
+                };
                 error.caused_by(e)
             })?;
         }

@@ -19,7 +19,12 @@ impl Files {
     ///
     /// # Errors
     /// `IsFolder`; `NotReady` unless completed.
-    pub async fn download(&self, user: UserId, id: FileId, expires: Duration) -> Result<(Model, Presigned), FilesError> {
+    pub async fn download(
+        &self,
+        user: UserId,
+        id: FileId,
+        expires: Duration,
+    ) -> Result<(Model, Presigned), FilesError> {
         let file = self.get_visible(user, id).await?;
         if file.is_folder() {
             return Err(FilesError::IsFolder);
@@ -83,8 +88,15 @@ impl Files {
     }
 
     /// The link names the key; the row must still have it and be in the right state.
-    async fn file_of_grant(&self, id: FileId, grant: &LocalGrant, state: UploadStatus) -> Result<Model, FilesError> {
-        let file = repo::find_for_job(self.0.ctx.db.reader(), id).await?.ok_or(FilesError::NotFound)?;
+    async fn file_of_grant(
+        &self,
+        id: FileId,
+        grant: &LocalGrant,
+        state: UploadStatus,
+    ) -> Result<Model, FilesError> {
+        let file = repo::find_for_job(self.0.ctx.db.reader(), id)
+            .await?
+            .ok_or(FilesError::NotFound)?;
         if file.deleted_at.is_some() || file.object_key.as_deref() != Some(grant.key.as_str()) {
             return Err(FilesError::NotFound);
         }

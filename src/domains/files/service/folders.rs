@@ -22,7 +22,12 @@ impl Files {
     ///
     /// # Errors
     /// `NameExists`.
-    pub async fn create_folder(&self, user: UserId, name: FileName, path: FolderPath) -> Result<Model, FilesError> {
+    pub async fn create_folder(
+        &self,
+        user: UserId,
+        name: FileName,
+        path: FolderPath,
+    ) -> Result<Model, FilesError> {
         let now = self.0.ctx.clock.now();
         let new = NewFile {
             user,
@@ -73,16 +78,27 @@ impl Files {
         name: Option<FileName>,
         path: Option<FolderPath>,
     ) -> Result<Model, FilesError> {
-        let file = repo::find_visible(tx, user, id).await?.ok_or(FilesError::NotFound)?;
+        let file = repo::find_visible(tx, user, id)
+            .await?
+            .ok_or(FilesError::NotFound)?;
         let new_name = name.map_or_else(|| file.name.clone(), FileName::into_string);
         let new_path = path.map_or_else(|| file.path.clone(), FolderPath::into_string);
         let now = self.0.ctx.clock.now().max(file.updated_at);
         let key = file.is_folder().then(|| folder_key(user, &new_path, &new_name));
         if file.is_folder() && (new_name != file.name || new_path != file.path) {
-            self.move_inside(tx, user, &file, &new_path, &new_name, now).await?;
+            self.move_inside(tx, user, &file, &new_path, &new_name, now)
+                .await?;
         }
-        repo::update_place(tx, file.id, &new_name, &new_path, key.clone(), now).await.map_err(name_taken)?;
-        Ok(Model { name: new_name, path: new_path, folder_key: key, updated_at: now, ..file })
+        repo::update_place(tx, file.id, &new_name, &new_path, key.clone(), now)
+            .await
+            .map_err(name_taken)?;
+        Ok(Model {
+            name: new_name,
+            path: new_path,
+            folder_key: key,
+            updated_at: now,
+            ..file
+        })
     }
 
     async fn move_inside(
@@ -95,7 +111,8 @@ impl Files {
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<(), FilesError> {
         let address = |path: &str, name: &str| FolderPath::parse(path).and_then(|p| p.join(name));
-        let (Some(from), Some(to)) = (address(&folder.path, &folder.name), address(new_path, new_name)) else {
+        let (Some(from), Some(to)) = (address(&folder.path, &folder.name), address(new_path, new_name))
+        else {
             return Err(FilesError::NameExists);
         };
         if FolderPath::parse(new_path).is_some_and(|target| from.contains(&target)) {
@@ -113,12 +130,18 @@ impl Files {
         for sub in inside.iter().filter(|f| f.is_folder()) {
             let path = moved(&sub.path);
             let key = folder_key(user, &path, &sub.name);
-            repo::update_place(tx, sub.id, &sub.name, &path, Some(key), now).await.map_err(name_taken)?;
+            repo::update_place(tx, sub.id, &sub.name, &path, Some(key), now)
+                .await
+                .map_err(name_taken)?;
         }
         Ok(())
     }
 }
 
 fn name_taken(error: DbError) -> FilesError {
-    if error.is_unique("files_folder_key_key") { FilesError::NameExists } else { error.into() }
+    if error.is_unique("files_folder_key_key") {
+        FilesError::NameExists
+    } else {
+        error.into()
+    }
 }

@@ -67,7 +67,12 @@ impl Files {
             .await
     }
 
-    async fn presign_in(&self, tx: &Tx, user: UserId, new: &NewPresign) -> Result<PresignedUpload, FilesError> {
+    async fn presign_in(
+        &self,
+        tx: &Tx,
+        user: UserId,
+        new: &NewPresign,
+    ) -> Result<PresignedUpload, FilesError> {
         let now = self.0.ctx.clock.now();
         reserve(&self.0.accounts, tx, user, new.size).await?;
         let row = NewFile {
@@ -82,7 +87,10 @@ impl Files {
             source: Source::Presigned,
             folder_key: None,
         };
-        let file = repo::insert_all(tx, &[row], now).await?.pop().ok_or(FilesError::NotFound)?;
+        let file = repo::insert_all(tx, &[row], now)
+            .await?
+            .pop()
+            .ok_or(FilesError::NotFound)?;
         let link = self.0.ctx.storage.presign_put(PresignPut {
             key: file.object_key.as_deref().unwrap_or_default(),
             content_type: &file.content_type,
@@ -117,7 +125,10 @@ impl Files {
         };
         if head.size != file.bytes() {
             self.0.ctx.storage.delete(&key).await?;
-            return Err(FilesError::SizeMismatch { declared: file.bytes(), actual: head.size });
+            return Err(FilesError::SizeMismatch {
+                declared: file.bytes(),
+                actual: head.size,
+            });
         }
         let now = self.0.ctx.clock.now();
         let edge = Edge {
@@ -127,10 +138,20 @@ impl Files {
             to: UploadStatus::Completed,
             now,
         };
-        if !edge.take(self.0.ctx.db.writer(), [(Column::UploadError, Expr::value(None::<String>))]).await? {
+        if !edge
+            .take(
+                self.0.ctx.db.writer(),
+                [(Column::UploadError, Expr::value(None::<String>))],
+            )
+            .await?
+        {
             // Completed, cancelled or expired meanwhile: the row tells.
             let file = self.get_visible(user, id).await?;
-            return if file.status() == UploadStatus::Completed { Ok(file) } else { Err(FilesError::NotPending) };
+            return if file.status() == UploadStatus::Completed {
+                Ok(file)
+            } else {
+                Err(FilesError::NotPending)
+            };
         }
         self.get_visible(user, id).await
     }
@@ -148,7 +169,9 @@ impl Files {
                 let this = this.clone();
                 async move {
                     this.0.accounts.lock_user(&tx, user).await?;
-                    let file = repo::find_visible(&tx, user, id).await?.ok_or(FilesError::NotFound)?;
+                    let file = repo::find_visible(&tx, user, id)
+                        .await?
+                        .ok_or(FilesError::NotFound)?;
                     if file.status() != UploadStatus::Pending {
                         return Err(FilesError::NotPending);
                     }
@@ -160,13 +183,18 @@ impl Files {
                         to: UploadStatus::Failed,
                         now,
                     };
-                    if !edge.take(&tx, [(Column::UploadError, Expr::value(reasons::CANCELLED))]).await? {
+                    if !edge
+                        .take(&tx, [(Column::UploadError, Expr::value(reasons::CANCELLED))])
+                        .await?
+                    {
                         return Err(FilesError::NotPending);
                     }
                     this.0.accounts.release_space(&tx, user, file.bytes()).await?;
                     let subject = upload_subject(file.id, file.generation);
                     this.0.ctx.queue.withdraw(&tx, UploadFile::KIND, &subject).await?;
-                    repo::find_visible(&tx, user, id).await?.ok_or(FilesError::NotFound)
+                    repo::find_visible(&tx, user, id)
+                        .await?
+                        .ok_or(FilesError::NotFound)
                 }
             })
             .await

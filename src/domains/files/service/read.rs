@@ -49,17 +49,36 @@ impl Files {
     /// # Errors
     /// `NotFound` for unknown, foreign and deleted files alike.
     pub async fn get_visible(&self, user: UserId, id: FileId) -> Result<Model, FilesError> {
-        repo::find_visible(self.0.ctx.db.reader(), user, id).await?.ok_or(FilesError::NotFound)
+        repo::find_visible(self.0.ctx.db.reader(), user, id)
+            .await?
+            .ok_or(FilesError::NotFound)
     }
 
     /// A page and the total.
     ///
     /// # Errors
     /// As the database says.
-    pub async fn list(&self, user: UserId, query: FilesQuery, page: Page) -> Result<(Vec<Model>, u64), FilesError> {
-        let FilesQuery { status, path, search, content_type, ordering } = query;
+    pub async fn list(
+        &self,
+        user: UserId,
+        query: FilesQuery,
+        page: Page,
+    ) -> Result<(Vec<Model>, u64), FilesError> {
+        let FilesQuery {
+            status,
+            path,
+            search,
+            content_type,
+            ordering,
+        } = query;
         let order = ordering.map(|o| (o.column, o.descending));
-        let filter = Filter { status, path, search, content_type, order };
+        let filter = Filter {
+            status,
+            path,
+            search,
+            content_type,
+            order,
+        };
         Ok(repo::list(self.0.ctx.db.reader(), user, &filter, page).await?)
     }
 

@@ -59,7 +59,9 @@ impl Files {
                 let (this, place, content) = (this.clone(), place.clone(), shared.clone());
                 let (claim, answer) = (claim.clone(), answer.clone());
                 async move {
-                    let restarted = this.restart_in(&tx, &place, id, content.as_ref().as_ref()).await?;
+                    let restarted = this
+                        .restart_in(&tx, &place, id, content.as_ref().as_ref())
+                        .await?;
                     claim.store(&tx, 200, &answer(&restarted)).await?;
                     Ok::<_, FilesError>(restarted)
                 }
@@ -79,12 +81,17 @@ impl Files {
         content: Option<&Staged>,
     ) -> Result<Restarted, FilesError> {
         self.0.accounts.lock_user(tx, place.user).await?;
-        let file = repo::find_visible(tx, place.user, id).await?.ok_or(FilesError::NotFound)?;
+        let file = repo::find_visible(tx, place.user, id)
+            .await?
+            .ok_or(FilesError::NotFound)?;
         self.may_restart(&file).await?;
         let now = self.0.ctx.clock.now();
         let reference = match (content, &file.staged_ref) {
             (Some(staged), _) if staged.size != file.bytes() => {
-                return Err(FilesError::SizeMismatch { declared: file.bytes(), actual: staged.size });
+                return Err(FilesError::SizeMismatch {
+                    declared: file.bytes(),
+                    actual: staged.size,
+                });
             }
             (Some(staged), _) => staged.reference.clone(),
             (None, Some(reference)) if self.0.staging.has(reference).await? => reference.clone(),
@@ -100,7 +107,13 @@ impl Files {
             }
         }
         let from = [file.status()];
-        let edge = Edge { id: file.id, generation: file.generation, from: &from, to: Pending, now };
+        let edge = Edge {
+            id: file.id,
+            generation: file.generation,
+            from: &from,
+            to: Pending,
+            now,
+        };
         let set = [
             (Column::Generation, Expr::value(file.generation + 1)),
             (Column::Attempts, Expr::value(0)),
@@ -110,7 +123,11 @@ impl Files {
         if !edge.take(tx, set).await? {
             return Err(FilesError::InProgress);
         }
-        self.0.ctx.queue.withdraw(tx, UploadFile::KIND, &upload_subject(file.id, file.generation)).await?;
+        self.0
+            .ctx
+            .queue
+            .withdraw(tx, UploadFile::KIND, &upload_subject(file.id, file.generation))
+            .await?;
         let file = Model {
             generation: file.generation + 1,
             attempts: 0,
@@ -136,8 +153,17 @@ impl Files {
             Pending | Failed => Ok(()),
             Uploading => {
                 let subject = upload_subject(file.id, file.generation);
-                let running = self.0.ctx.queue.is_running(self.0.ctx.db.reader(), UploadFile::KIND, &subject).await?;
-                if running { Err(FilesError::InProgress) } else { Ok(()) }
+                let running = self
+                    .0
+                    .ctx
+                    .queue
+                    .is_running(self.0.ctx.db.reader(), UploadFile::KIND, &subject)
+                    .await?;
+                if running {
+                    Err(FilesError::InProgress)
+                } else {
+                    Ok(())
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use yunque_kernel::queue::{Job, NewJob};
-use yunque_kernel::{DbError, Tx, UserId};
+use yunque_kernel::{DbError, FileId, Tx, UserId};
 
 use crate::jobs::{UploadFile, upload_subject};
 use crate::status::reasons;
@@ -37,11 +37,26 @@ impl Files {
         let mut after = 0;
         loop {
             let page = repo::list_unfinished(self.0.ctx.db.reader(), after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(revived) };
+            let Some(last) = page.last() else {
+                return Ok(revived);
+            };
             after = last.id;
             let wanted: Vec<String> = page.iter().map(|f| upload_subject(f.id, f.generation)).collect();
             let live = self.0.ctx.queue.live_among(UploadFile::KIND, &wanted).await?;
-            for file in page.into_iter().filter(|f| !live.contains(&upload_subject(f.id, f.generation))) {
+            for file in page
+                .into_iter()
+                .filter(|f| !live.contains(&upload_subject(f.id, f.generation)))
+            {
+                // Its job may have ended between the two looks; then the file has moved on as well.
+                let now = repo::find_for_job(self.0.ctx.db.reader(), FileId(file.id)).await?;
+                let unfinished = now.is_some_and(|now| {
+                    now.generation == file.generation
+                        && now.deleted_at.is_none()
+                        && now.status().is_unfinished()
+                });
+                if !unfinished {
+                    continue;
+                }
                 let subject = upload_subject(file.id, file.generation);
                 let job = self.upload_job(&file, None).dedupe(format!("revive:{subject}"));
                 if self.enqueue_alone(job).await? {
@@ -57,12 +72,22 @@ impl Files {
         let mut after = 0;
         loop {
             let page = repo::list_unpurged(self.0.ctx.db.reader(), after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(revived) };
+            let Some(last) = page.last() else {
+                return Ok(revived);
+            };
             after = last.id;
             let jobs: Vec<_> = page.iter().map(|f| PurgeObject { file_id: f.id }).collect();
             let wanted: Vec<String> = jobs.iter().filter_map(Job::subject).collect();
-            let live = self.0.ctx.queue.unfinished_among(PurgeObject::KIND, &wanted).await?;
-            for job in jobs.iter().filter(|j| j.subject().is_some_and(|s| !live.contains(&s))) {
+            let live = self
+                .0
+                .ctx
+                .queue
+                .unfinished_among(PurgeObject::KIND, &wanted)
+                .await?;
+            for job in jobs
+                .iter()
+                .filter(|j| j.subject().is_some_and(|s| !live.contains(&s)))
+            {
                 let new = NewJob::new(job).dedupe(format!("purge:{}", job.file_id));
                 revived += u64::from(self.enqueue_alone(new).await?);
             }
@@ -114,7 +139,9 @@ impl Files {
         let before = self.0.ctx.clock.now() - ttl;
         let mut dropped = 0;
         for file in repo::list_stale_staged(self.0.ctx.db.reader(), before, PAGE).await? {
-            let Some(reference) = file.staged_ref.clone() else { continue };
+            let Some(reference) = file.staged_ref.clone() else {
+                continue;
+            };
             let this = self.clone();
             self.0
                 .ctx
@@ -178,7 +205,11 @@ impl Files {
                 async move {
                     this.0.accounts.lock_user(&tx, user).await?;
                     let sum = repo::sum_space(&tx, user).await?;
-                    let drift = this.0.accounts.recompute_space(&tx, user, u64::try_from(sum).unwrap_or(0)).await?;
+                    let drift = this
+                        .0
+                        .accounts
+                        .recompute_space(&tx, user, u64::try_from(sum).unwrap_or(0))
+                        .await?;
                     if drift != 0 {
                         tracing::warn!(user.id = user.0, drift, "used space had drifted, corrected");
                     }

@@ -17,7 +17,9 @@ impl Files {
     /// Runs one attempt. Every step may find that somebody else was faster, and then stops.
     pub(crate) async fn run_upload(&self, job: UploadFile, cx: &JobContext) -> Result<(), JobError> {
         let ctx = &self.0.ctx;
-        let Some(file) = repo::find_for_job(ctx.db.reader(), FileId(job.file_id)).await? else { return Ok(()) };
+        let Some(file) = repo::find_for_job(ctx.db.reader(), FileId(job.file_id)).await? else {
+            return Ok(());
+        };
         let current = file.generation == job.generation && matches!(file.status(), Pending | Uploading);
         if !current || file.deleted_at.is_some() {
             return Ok(());
@@ -25,7 +27,9 @@ impl Files {
         if !self.mark_uploading(&file, cx.attempt).await? {
             return Ok(());
         }
-        let Some(key) = file.object_key.clone() else { return Err(JobError::fail(reasons::STAGED_LOST)) };
+        let Some(key) = file.object_key.clone() else {
+            return Err(JobError::fail(reasons::STAGED_LOST));
+        };
         let staged = match &file.staged_ref {
             Some(reference) => self.0.staging.read(reference).await,
             None => Ok(None),
@@ -38,7 +42,11 @@ impl Files {
         if actual != file.bytes() {
             return Err(JobError::fail(reasons::size_mismatch(file.bytes(), actual)));
         }
-        let stored = ctx.storage.put(&key, &file.content_type, actual, bytes).await.map_err(storage_failure)?;
+        let stored = ctx
+            .storage
+            .put(&key, &file.content_type, actual, bytes)
+            .await
+            .map_err(storage_failure)?;
         if self.mark_completed(&file, stored.sha256_hex()).await? {
             tracing::info!(file.id = file.id, file.size = file.size, "file stored");
             return Ok(());
@@ -55,7 +63,11 @@ impl Files {
             now: self.0.ctx.clock.now(),
         };
         let attempts = i32::try_from(attempt).unwrap_or(i32::MAX);
-        edge.take(self.0.ctx.db.writer(), [(Column::Attempts, Expr::value(attempts))]).await
+        edge.take(
+            self.0.ctx.db.writer(),
+            [(Column::Attempts, Expr::value(attempts))],
+        )
+        .await
     }
 
     /// The last edge, and the end of the staged bytes, in one transaction.
@@ -99,7 +111,12 @@ impl Files {
     }
 
     /// An attempt failed and another is scheduled: `pending`, with the reason.
-    pub(crate) async fn upload_attempt_failed(&self, tx: &Tx, job: UploadFile, reason: &str) -> Result<(), DbError> {
+    pub(crate) async fn upload_attempt_failed(
+        &self,
+        tx: &Tx,
+        job: UploadFile,
+        reason: &str,
+    ) -> Result<(), DbError> {
         let edge = Edge {
             id: job.file_id,
             generation: job.generation,
@@ -107,18 +124,30 @@ impl Files {
             to: Pending,
             now: self.0.ctx.clock.now(),
         };
-        edge.take(tx, [(Column::UploadError, Expr::value(shown(reason)))]).await.map(|_| ())
+        edge.take(tx, [(Column::UploadError, Expr::value(shown(reason)))])
+            .await
+            .map(|_| ())
     }
 
     /// Given up: `failed`, and the space is free again.
     pub(crate) async fn upload_failed(&self, tx: &Tx, job: UploadFile, reason: &str) -> Result<(), DbError> {
-        let Some(file) = repo::find_for_job(tx, FileId(job.file_id)).await? else { return Ok(()) };
-        self.fail_file(tx, &file, job.generation, &shown(reason)).await.map(|_| ())
+        let Some(file) = repo::find_for_job(tx, FileId(job.file_id)).await? else {
+            return Ok(());
+        };
+        self.fail_file(tx, &file, job.generation, &shown(reason))
+            .await
+            .map(|_| ())
     }
 
     /// The edge to `failed`, and the space it frees. The owner's row is locked first: users come
     /// before files everywhere.
-    pub(crate) async fn fail_file(&self, tx: &Tx, file: &Model, generation: i32, reason: &str) -> Result<bool, DbError> {
+    pub(crate) async fn fail_file(
+        &self,
+        tx: &Tx,
+        file: &Model,
+        generation: i32,
+        reason: &str,
+    ) -> Result<bool, DbError> {
         let user = UserId(file.user_id);
         self.0.accounts.lock_user(tx, user).await?;
         let edge = Edge {
@@ -128,7 +157,9 @@ impl Files {
             to: Failed,
             now: self.0.ctx.clock.now(),
         };
-        let taken = edge.take(tx, [(Column::UploadError, Expr::value(reason))]).await?;
+        let taken = edge
+            .take(tx, [(Column::UploadError, Expr::value(reason))])
+            .await?;
         if taken {
             self.0.accounts.release_space(tx, user, file.bytes()).await?;
         }
@@ -141,7 +172,12 @@ impl Files {
         let Some(file) = file.filter(|f| f.deleted_at.is_none()) else {
             return Err(JobError::fail("the file is gone"));
         };
-        if !self.0.accounts.reserve_space(tx, UserId(file.user_id), file.bytes()).await? {
+        if !self
+            .0
+            .accounts
+            .reserve_space(tx, UserId(file.user_id), file.bytes())
+            .await?
+        {
             return Err(JobError::fail("the owner's storage is full"));
         }
         let edge = Edge {
@@ -151,15 +187,24 @@ impl Files {
             to: Pending,
             now: self.0.ctx.clock.now(),
         };
-        if edge.take(tx, [(Column::UploadError, Expr::value(None::<String>))]).await? {
+        if edge
+            .take(tx, [(Column::UploadError, Expr::value(None::<String>))])
+            .await?
+        {
             return Ok(());
         }
-        Err(JobError::fail("the file is not in the state failed, or has newer content"))
+        Err(JobError::fail(
+            "the file is not in the state failed, or has newer content",
+        ))
     }
 
     /// The job that stores this file's staged bytes.
     pub(crate) fn upload_job(&self, file: &Model, request_id: Option<String>) -> NewJob {
-        let job = UploadFile { file_id: file.id, generation: file.generation, size: file.bytes() };
+        let job = UploadFile {
+            file_id: file.id,
+            generation: file.generation,
+            size: file.bytes(),
+        };
         let queue = file.staged_ref.as_deref().map(|r| self.0.staging.queue_of(r));
         NewJob::new(&job)
             .queue(queue.unwrap_or_else(|| crate::staging::SHARED_QUEUE.to_owned()))
@@ -173,7 +218,9 @@ impl Files {
         let mut after = 0;
         loop {
             let page = repo::list_unfinished(self.0.ctx.db.reader(), after, 1000).await?;
-            let Some(last) = page.last() else { return Ok(subjects) };
+            let Some(last) = page.last() else {
+                return Ok(subjects);
+            };
             after = last.id;
             subjects.extend(page.iter().map(|f| upload_subject(f.id, f.generation)));
         }
@@ -184,9 +231,14 @@ impl Files {
         let mut after = 0;
         loop {
             let page = repo::list_unpurged(self.0.ctx.db.reader(), after, 1000).await?;
-            let Some(last) = page.last() else { return Ok(subjects) };
+            let Some(last) = page.last() else {
+                return Ok(subjects);
+            };
             after = last.id;
-            subjects.extend(page.iter().filter_map(|f| PurgeObject { file_id: f.id }.subject()));
+            subjects.extend(
+                page.iter()
+                    .filter_map(|f| PurgeObject { file_id: f.id }.subject()),
+            );
         }
     }
 
@@ -208,5 +260,10 @@ fn storage_failure(error: StorageError) -> JobError {
 fn shown(reason: &str) -> String {
     let ours = [reasons::STORAGE_REFUSED, reasons::STAGED_LOST, reasons::CANCELLED];
     let known = ours.contains(&reason) || reason.starts_with("文件大小不匹配");
-    if known { reason } else { reasons::STORAGE_UNAVAILABLE }.to_owned()
+    if known {
+        reason
+    } else {
+        reasons::STORAGE_UNAVAILABLE
+    }
+    .to_owned()
 }

@@ -11,7 +11,12 @@ use yunque_kernel::{Db, DbError, Tx};
 
 use super::StagedStream;
 
-pub(super) async fn insert(tx: &Tx, reference: &str, chunks: &[Bytes], now: DateTime<Utc>) -> Result<(), DbError> {
+pub(super) async fn insert(
+    tx: &Tx,
+    reference: &str,
+    chunks: &[Bytes],
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
     for (i, chunk) in chunks.iter().enumerate() {
         let insert = Query::insert()
             .into_table(Alias::new("staged_blobs"))
@@ -32,12 +37,17 @@ pub(super) async fn insert(tx: &Tx, reference: &str, chunks: &[Bytes], now: Date
 pub(super) async fn open(db: &Db, reference: &str) -> Result<Option<(u64, StagedStream)>, DbError> {
     let conn = db.reader();
     let backend = conn.get_database_backend();
-    let Some(first) = chunk(db, reference, 0).await? else { return Ok(None) };
+    let Some(first) = chunk(db, reference, 0).await? else {
+        return Ok(None);
+    };
     let mut total = first.len() as u64;
     let mut rows = 1;
     if first.len() == super::CHUNK {
         let lengths = "SELECT LENGTH(bytes) FROM staged_blobs WHERE staged_ref = ? AND chunk > 0";
-        for row in conn.query_all_raw(dialect::statement(backend, lengths, [reference.into()])).await? {
+        for row in conn
+            .query_all_raw(dialect::statement(backend, lengths, [reference.into()]))
+            .await?
+        {
             total += u64::try_from(length(&row)?).unwrap_or(0);
             rows += 1;
         }
@@ -65,7 +75,9 @@ async fn chunk(db: &Db, reference: &str, index: i64) -> Result<Option<Bytes>, Db
     let conn = db.reader();
     let sql = "SELECT bytes FROM staged_blobs WHERE staged_ref = ? AND chunk = ?";
     let values: [Value; 2] = [reference.into(), i32::try_from(index).unwrap_or(i32::MAX).into()];
-    let row = conn.query_one_raw(dialect::statement(conn.get_database_backend(), sql, values)).await?;
+    let row = conn
+        .query_one_raw(dialect::statement(conn.get_database_backend(), sql, values))
+        .await?;
     let bytes: Option<Vec<u8>> = row.map(|r| r.try_get_by_index(0)).transpose()?;
     Ok(bytes.map(Bytes::from))
 }
@@ -77,5 +89,11 @@ pub(super) async fn exists(conn: &impl ConnectionTrait, reference: &str) -> Resu
 }
 
 pub(super) async fn delete(tx: &Tx, reference: &str) -> Result<(), DbError> {
-    dialect::execute(tx, "DELETE FROM staged_blobs WHERE staged_ref = ?", [reference.into()]).await.map(|_| ())
+    dialect::execute(
+        tx,
+        "DELETE FROM staged_blobs WHERE staged_ref = ?",
+        [reference.into()],
+    )
+    .await
+    .map(|_| ())
 }

@@ -50,9 +50,15 @@ impl Folder {
             Err(e) => return Err(e),
         };
         if Uuid::parse_str(&identity).is_err() {
-            return Err(io::Error::other(format!("{} does not hold an id", path.display())));
+            return Err(io::Error::other(format!(
+                "{} does not hold an id",
+                path.display()
+            )));
         }
-        Ok(Folder(Arc::new(Inner { root: root.to_owned(), identity })))
+        Ok(Folder(Arc::new(Inner {
+            root: root.to_owned(),
+            identity,
+        })))
     }
 
     pub fn root(&self) -> &Path {
@@ -68,15 +74,27 @@ impl Folder {
         let name = Uuid::new_v4().simple().to_string();
         let path = self.0.root.join(format!("{name}.tmp"));
         let file = File::create_new(&path).await?;
-        Ok((Guard { folder: self.clone(), name, keep: false }, file))
+        Ok((
+            Guard {
+                folder: self.clone(),
+                name,
+                keep: false,
+            },
+            file,
+        ))
     }
 
     pub(super) async fn read(&self, name: &str) -> io::Result<Option<(u64, StagedStream)>> {
-        let Some(path) = self.path(name) else { return Ok(None) };
+        let Some(path) = self.path(name) else {
+            return Ok(None);
+        };
         match File::open(path).await {
             Ok(file) => {
                 let size = file.metadata().await?.len();
-                Ok(Some((size, ReaderStream::with_capacity(file, READ_SIZE).into_stream().boxed())))
+                Ok(Some((
+                    size,
+                    ReaderStream::with_capacity(file, READ_SIZE).into_stream().boxed(),
+                )))
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
@@ -98,7 +116,9 @@ impl Folder {
     }
 
     pub(super) fn old_files(&self, age: Duration, max: usize) -> io::Result<Vec<String>> {
-        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let before = SystemTime::now()
+            .checked_sub(age)
+            .unwrap_or(SystemTime::UNIX_EPOCH);
         let mut old = Vec::new();
         for entry in std::fs::read_dir(&self.0.root)? {
             let entry = entry?;
@@ -139,7 +159,9 @@ impl Guard {
             std::fs::rename(root.join(format!("{name}.tmp")), root.join(&name))?;
             std::fs::File::open(&root)?.sync_all()
         };
-        tokio::task::spawn_blocking(rename).await.map_err(io::Error::other)??;
+        tokio::task::spawn_blocking(rename)
+            .await
+            .map_err(io::Error::other)??;
         Ok(self.name.clone())
     }
 

@@ -24,7 +24,14 @@ pub struct Intake {
 
 impl Intake {
     pub(super) fn new(folder: Folder, mode: StagingMode) -> Self {
-        Intake { folder, mode, hash: Sha256::new(), size: 0, memory: BytesMut::new(), spilled: None }
+        Intake {
+            folder,
+            mode,
+            hash: Sha256::new(),
+            size: 0,
+            memory: BytesMut::new(),
+            spilled: None,
+        }
     }
 
     /// Bytes so far.
@@ -72,12 +79,24 @@ impl Intake {
                 chunks.push(rest.split_to(CHUNK));
             }
             chunks.push(rest);
-            return Ok(Staged { reference: new_reference("db"), size: self.size, sha256, chunks, guard: None });
+            return Ok(Staged {
+                reference: new_reference("db"),
+                size: self.size,
+                sha256,
+                chunks,
+                guard: None,
+            });
         };
         file.flush().await?;
         file.sync_all().await?;
         let name = guard.publish().await?;
         let reference = format!("{}/{name}", self.folder.identity());
-        Ok(Staged { reference, size: self.size, sha256, chunks: Vec::new(), guard: Some(guard) })
+        Ok(Staged {
+            reference,
+            size: self.size,
+            sha256,
+            chunks: Vec::new(),
+            guard: Some(guard),
+        })
     }
 }

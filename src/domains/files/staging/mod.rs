@@ -91,7 +91,11 @@ impl Staging {
     /// # Errors
     /// The folder cannot be made or written.
     pub fn open(data_dir: &Path, mode: StagingMode, db: Db) -> io::Result<Self> {
-        Ok(Staging { folder: Folder::open(&data_dir.join("staging"))?, mode, db })
+        Ok(Staging {
+            folder: Folder::open(&data_dir.join("staging"))?,
+            mode,
+            db,
+        })
     }
 
     pub fn folder(&self) -> &Folder {

@@ -242,6 +242,10 @@ fn judge(head: &[u8]) -> (Judgement, Mode) {
             Mode::Opaque,
         );
     }
+    // RFC 9112, 3.2: a proxy in front may route by a host that we would not see.
+    if hosts == 0 && request_line.ends_with(b"HTTP/1.1") {
+        return malformed();
+    }
     match lengths.first() {
         // Nothing was learnt about the end of a chunked body, so nothing may follow it.
         None if encodings > 0 => (
@@ -284,6 +288,8 @@ mod tests {
         let post = "POST / HTTP/1.1\r\nHost: a\r\n";
         assert_eq!(judged(&format!("{post}Content-Length: 3\r\n\r\n")), None);
         assert_eq!(judged(&format!("{post}Transfer-Encoding: chunked\r\n\r\n")), None);
+        assert_eq!(judged("GET / HTTP/1.0\r\nX: y\r\n\r\n"), None);
+        assert_eq!(judged("GET / HTTP/1.1\r\nX: y\r\n\r\n"), Some(400), "no host");
         for bad in [
             "Content-Length: 3\r\nContent-Length: 3\r\n\r\n",
             "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -307,7 +313,8 @@ mod tests {
     #[test]
     fn pipelined_heads_are_all_seen() {
         let mut tap = Tap::new();
-        let stream = "POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nhelloGET /b HTTP/1.1\r\n\r\nGET /c";
+        let stream =
+            "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /b HTTP/1.0\r\n\r\nGET /c";
         for byte in stream.as_bytes() {
             assert_eq!(tap.see(&[*byte]), Verdict::Pass);
         }
@@ -335,7 +342,10 @@ mod tests {
             414
         );
         assert_eq!(
-            judged(&format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(MAX_TARGET - 1))),
+            judged(&format!(
+                "GET /{} HTTP/1.1\r\nHost: a\r\n\r\n",
+                "a".repeat(MAX_TARGET - 1)
+            )),
             None
         );
         assert_eq!(
@@ -360,7 +370,10 @@ mod tests {
             tap.see(head.as_bytes()),
             Verdict::Cut { end: b"\r\n", .. }
         ));
-        let exactly = format!("GET / HTTP/1.1\r\n{}\r\n", "a:b\r\n".repeat(MAX_LINES));
+        let exactly = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            "a:b\r\n".repeat(MAX_LINES - 1)
+        );
         assert_eq!(judged(&exactly), None);
     }
 }

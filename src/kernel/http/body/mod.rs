@@ -38,8 +38,12 @@ pub const JSON_LIMIT: u64 = 1 << 20;
 /// The limit of JSON bodies with base64 file content: 70 MiB, for 50 MiB of decoded bytes.
 pub const BASE64_LIMIT: u64 = 70 << 20;
 
-/// What the memory budget must be able to give to one request: such a body, and its parsed form.
-pub(super) const LARGEST_BUFFERED_BODY: u64 = 2 * BASE64_LIMIT;
+/// How many times a body is in memory at its worst moment: a union tries one of its types on a copy
+/// of the parsed text while it keeps what another made of it.
+const COPIES: u64 = 3;
+
+/// What the memory budget must be able to give to one request.
+pub(super) const LARGEST_BUFFERED_BODY: u64 = COPIES * BASE64_LIMIT;
 
 /// Bodies from this size on are parsed off the async threads.
 const PARSE_INLINE: usize = 64 * 1024;
@@ -103,10 +107,13 @@ impl<'a, T: ParseFromJSON + 'static, const LIMIT: u64> ApiExtractor<'a> for Body
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let bytes = read::read(request, body, LIMIT, 2).await?;
+        let bytes = read::read(request, body, LIMIT, COPIES).await?;
         read::require(read::media_of(request), &[Media::Json], bytes.is_empty())?;
         let (value, digest) = off_thread(bytes.len(), move || {
-            Ok((from_json::<T>(&bytes)?, BodyDigest::of(&bytes)))
+            let (parsed, digest) = (json::parse(&bytes)?, BodyDigest::of(&bytes));
+            // Not one copy more than `COPIES`.
+            drop(bytes);
+            Ok((checked::<T>(parsed)?, digest))
         })
         .await?;
         Ok(Body { value, digest })
@@ -158,7 +165,7 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for FormOrJson<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let bytes = read::read(request, body, JSON_LIMIT, 2).await?;
+        let bytes = read::read(request, body, JSON_LIMIT, COPIES).await?;
         let media = read::media_of(request);
         read::require(media, &[Media::Json, Media::Form], bytes.is_empty())?;
         let digest = BodyDigest::of(&bytes);

@@ -154,11 +154,16 @@ impl Idempotency {
             let ids = wanted.clone();
             async move { claim_row(&tx, &ids, now).await }
         };
-        match self
+        let found = match self
             .db
             .write::<_, DbError, _, _>("idempotency_claim", found)
-            .await?
+            .await
         {
+            // Deadlocked on the row to the last run: somebody else has it, and works on it.
+            Err(DbError::Conflict(_)) => Found::Running,
+            found => found?,
+        };
+        match found {
             Found::Mine => Ok(Begun::Fresh(Claim::start(self.clone(), ids))),
             Found::OtherBody => Err(common::IDEMPOTENCY_KEY_REUSED.into()),
             Found::Running => Err(ApiError::from(common::IDEMPOTENCY_IN_PROGRESS).retry_after(1)),

@@ -235,7 +235,11 @@ impl Oss {
         body: Bytes,
         timeout: Duration,
     ) -> Result<Bytes, StorageError> {
-        let method = if presigned.method == "PUT" { Method::PUT } else { Method::GET };
+        let method = if presigned.method == "PUT" {
+            Method::PUT
+        } else {
+            Method::GET
+        };
         let mut request = self.http.request(method, &presigned.url).body(body);
         for (name, text) in &presigned.headers {
             request = request.header(name, text);

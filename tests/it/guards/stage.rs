@@ -1,0 +1,96 @@
+//! The people and things that probes act on.
+
+use base64::Engine as _;
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use yunque_kernel::ids::UserId;
+
+use super::table::{Names, Probe};
+use crate::support::{Client, Reply, TestServer, User, jwt};
+
+/// A server with an owner of one of everything, a stranger and an admin.
+pub struct Stage {
+    pub srv: TestServer,
+    pub owner: User,
+    pub stranger: User,
+    pub admin: User,
+    pub file: i64,
+    /// Of a second session of the owner.
+    session: i64,
+}
+
+impl Stage {
+    pub async fn set() -> Self {
+        let srv = TestServer::start().await;
+        let (owner, stranger, admin) = (
+            srv.user("owner").await,
+            srv.user("stranger").await,
+            srv.admin("boss").await,
+        );
+        let content = base64::engine::general_purpose::STANDARD.encode(b"of the owner");
+        let body =
+            json!({ "name": "own.txt", "content_type": "text/plain", "size": 12, "file_content": content });
+        let file = owner.client.post("/file/", body).await.expect(201)["id"]
+            .as_i64()
+            .expect("id");
+        srv.settle().await;
+        let second = srv.login("owner", &owner.password).await;
+        let session = jwt::claims(&second.access)["sid"].as_i64().expect("sid");
+        Stage {
+            srv,
+            owner,
+            stranger,
+            admin,
+            file,
+            session,
+        }
+    }
+
+    fn target(&self, probe: &Probe) -> (Method, String) {
+        let (method, path) = probe.operation.split_once(' ').expect("METHOD /path/");
+        let id = match probe.names {
+            Names::File => self.file,
+            _ => self.owner.id,
+        };
+        let path = path
+            .replace("{id}", &id.to_string())
+            .replace("{sid}", &self.session.to_string());
+        assert!(!path.contains('{'), "{}", probe.operation);
+        (method.parse().expect("a method"), path)
+    }
+
+    pub async fn call(&self, client: &Client, probe: &Probe, body: Option<(&str, &[u8])>) -> Reply {
+        let (method, path) = self.target(probe);
+        let mut request = client.request(method, &path);
+        if let Some((kind, bytes)) = body {
+            request = request.header("content-type", kind).body(bytes.to_vec());
+        }
+        client.send(request).await
+    }
+
+    pub async fn key(&self, user: &User, scopes: &[&str]) -> Client {
+        let scopes: Vec<String> = scopes.iter().map(|s| (*s).to_owned()).collect();
+        let name = format!("k{}", uuid::Uuid::new_v4().simple());
+        let key = self
+            .srv
+            .app
+            .accounts
+            .create_api_key(UserId(user.id), &name, &scopes, None)
+            .await
+            .expect("key");
+        self.srv.client.with_header("x-api-key", key.text.expose_secret())
+    }
+
+    /// Everything of the owner that a stranger could have changed.
+    pub async fn belongings(&self) -> Value {
+        let get = |path: String| async move { self.owner.client.get(&path).await.expect(200) };
+        json!({
+            "account": get("/user/profile/".into()).await,
+            "files": get("/file/".into()).await,
+            "file": get(format!("/file/{}/", self.file)).await,
+            "space": get("/file/storage-info/".into()).await,
+            "sessions": get("/user/sessions/".into()).await.as_array().expect("list").len(),
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! Load against the release build, and the bare baselines it is compared with.
+//!
+//! `tests/load/run` builds both, starts the servers it needs and calls this. Each scenario prints
+//! its figures as they come, and all of them as one table at the end. Nothing here fails because
+//! something was slow.
+
+mod bare;
+mod client;
+mod drive;
+mod noop;
+mod scenario;
+mod server;
+mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use scenario::Scenario;
+use server::Peers;
+
+/// Whatever went wrong; shown and not handled.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure
+    Run {
+        #[command(flatten)]
+        peers: Peers,
+        /// Seconds of each measurement
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// startup, login, profile, accept, complete, jobs; all of them when none is named
+        scenarios: Vec<Scenario>,
+    },
+    /// The bare profile server
+    #[command(hide = true)]
+    BareProfile {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        database: String,
+    },
+    /// Bare accepting transactions; prints how many per second
+    #[command(hide = true)]
+    BareAccept {
+        #[arg(long)]
+        database: String,
+        #[arg(long)]
+        folder: PathBuf,
+        #[arg(long, value_delimiter = ',')]
+        users: Vec<i64>,
+        #[arg(long)]
+        body: usize,
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// Bare hashes; prints how many per second
+    #[command(hide = true)]
+    BareHashes {
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// A worker for jobs that do nothing
+    #[command(hide = true)]
+    NoopWorker {
+        #[command(flatten)]
+        link: noop::Link,
+        #[arg(long)]
+        concurrency: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The driver takes one thread, like wrk -t1; what stands for a server takes what a server takes.
+    let built = match cli.command {
+        Command::Run { .. } => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        _ => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+    };
+    let result = built
+        .map_err(Fault::from)
+        .and_then(|runtime| runtime.block_on(run(cli.command)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("yunque-load: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Fault> {
+    match command {
+        Command::Run {
+            peers,
+            seconds,
+            scenarios,
+        } => scenario::run(&peers, Duration::from_secs(seconds), &scenarios).await,
+        Command::BareProfile { listen, database } => bare::profile::serve(listen, &database).await,
+        Command::BareAccept {
+            database,
+            folder,
+            users,
+            body,
+            seconds,
+        } => {
+            let time = Duration::from_secs(seconds);
+            let bare = bare::accept::Bare {
+                database: &database,
+                folder: &folder,
+                users: &users,
+                tasks: 64,
+                body,
+                time,
+            };
+            println!("{}", bare.per_second().await?);
+            Ok(())
+        }
+        Command::BareHashes { seconds } => {
+            println!("{}", bare::hashes::per_second(Duration::from_secs(seconds))?);
+            Ok(())
+        }
+        Command::NoopWorker { link, concurrency } => noop::Noops::open(&link).await?.work(concurrency).await,
+    }
+}
