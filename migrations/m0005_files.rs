@@ -19,6 +19,8 @@ async fn up(schema: &Schema<'_>) -> Result<(), DbErr> {
             t.col(c.id())
                 .col(c.bigint("user_id"))
                 .col(c.text("name", 255))
+                // Folded by the application for search: the databases fold differently.
+                .col(c.text("name_key", 1024).default(""))
                 .col(c.text("content_type", 255))
                 .col(c.bigint("size"))
                 .col(c.text("path", 1024).default("/"))

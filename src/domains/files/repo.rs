@@ -7,6 +7,7 @@ use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, Select,
 };
+use yunque_accounts::values::name_key;
 use yunque_kernel::db::dialect;
 use yunque_kernel::http::Page;
 use yunque_kernel::{DbError, FileId, Tx, UserId};
@@ -87,9 +88,9 @@ pub async fn list(
         condition = condition.add(Column::ContentType.eq(content_type.as_str()));
     }
     if let Some(search) = &filter.search {
-        let pattern = format!("%{}%", dialect::like_escape(&search.to_lowercase()));
-        let name = Expr::expr(Func::lower(Expr::col((Entity, Column::Name))));
-        condition = condition.add(name.like(LikeExpr::new(pattern).escape('!')));
+        let pattern = format!("%{}%", dialect::like_escape(&name_key(search)));
+        condition =
+            condition.add(Expr::col((Entity, Column::NameKey)).like(LikeExpr::new(pattern).escape('!')));
     }
     let select = visible(user).filter(condition);
     let total = select.clone().count(conn).await?;
@@ -105,11 +106,17 @@ pub async fn list(
     ))
 }
 
+/// The folded name, cut to its column: folding makes a few letters longer.
+fn search_key(name: &str) -> String {
+    name_key(name).chars().take(1024).collect()
+}
+
 /// Inserts rows with one statement and returns them as they are stored.
 pub async fn insert_all(tx: &Tx, files: &[NewFile], now: DateTime<Utc>) -> Result<Vec<Model>, DbError> {
     let columns = [
         "user_id",
         "name",
+        "name_key",
         "content_type",
         "size",
         "path",
@@ -131,6 +138,7 @@ pub async fn insert_all(tx: &Tx, files: &[NewFile], now: DateTime<Utc>) -> Resul
         insert.values_panic([
             f.user.0.into(),
             f.name.clone().into(),
+            search_key(&f.name).into(),
             f.content_type.clone().into(),
             f.size.into(),
             f.path.clone().into(),
@@ -159,6 +167,7 @@ impl NewFile {
             id,
             user_id: self.user.0,
             name: self.name.clone(),
+            name_key: search_key(&self.name),
             content_type: self.content_type.clone(),
             size: self.size,
             path: self.path.clone(),
@@ -230,6 +239,7 @@ pub async fn update_place(
 ) -> Result<bool, DbError> {
     let done = Entity::update_many()
         .col_expr(Column::Name, Expr::value(name))
+        .col_expr(Column::NameKey, Expr::value(search_key(name)))
         .col_expr(Column::Path, Expr::value(path))
         .col_expr(Column::FolderKey, Expr::value(folder_key))
         .col_expr(Column::UpdatedAt, later(now))

@@ -3,7 +3,8 @@
 //! * Reads go to [`Db::reader`], a pool.
 //! * Writes are short transactions through [`Db::write`]. On SQLite all of them pass one lane (a
 //!   single writer connection, `BEGIN IMMEDIATE`), so that concurrent writers queue instead of
-//!   failing with "database is locked". On the servers they run at READ COMMITTED.
+//!   failing with "database is locked"; those that queue share a commit ([`lane`]). On the servers
+//!   they run at READ COMMITTED.
 //! * A write closure awaits nothing but its transaction, and is run again, up to three times, on a
 //!   deadlock or serialization failure. It runs to its end even when the client has gone.
 //! * Rows are locked in the order users, rooms, files, jobs.
@@ -15,6 +16,7 @@ mod connect;
 pub mod dialect;
 mod error;
 pub mod inspect;
+mod lane;
 mod meta;
 mod settings;
 mod tx;
@@ -24,16 +26,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
-use tokio::sync::Semaphore;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tracing::Instrument;
 
 pub use error::DbError;
 pub use meta::Meta;
 pub use settings::{DbSettings, SqliteSync};
 pub use tx::Tx;
+
+use lane::{Lane, Turn};
 
 /// Runs of one write closure before a deadlock is given back as an error.
 const MAX_RUNS: u32 = 3;
@@ -64,10 +65,7 @@ struct Inner {
     kind: DbKind,
     reader: DatabaseConnection,
     writer: DatabaseConnection,
-    /// One permit on SQLite; on servers as many as the pool has connections.
-    lane: Semaphore,
-    lane_size: u32,
-    lane_timeout: Duration,
+    lane: Lane,
     stats: WriteStats,
 }
 
@@ -87,18 +85,11 @@ impl Db {
     /// The database cannot be reached or refuses the credentials.
     pub async fn connect(settings: &DbSettings) -> Result<Self, DbError> {
         let pools = connect::open(settings).await?;
-        let lane_size = if pools.kind == DbKind::Sqlite {
-            1
-        } else {
-            settings.max_connections
-        };
         Ok(Db(Arc::new(Inner {
             kind: pools.kind,
             reader: pools.reader,
             writer: pools.writer,
-            lane: Semaphore::new(lane_size as usize),
-            lane_size,
-            lane_timeout: settings.acquire_timeout,
+            lane: Lane::new(pools.kind, settings.max_connections, settings.acquire_timeout),
             stats: WriteStats::default(),
         })))
     }
@@ -123,8 +114,7 @@ impl Db {
 
     /// Connections of the writing side that are busy, and how many there are.
     pub fn lane_usage(&self) -> (u32, u32) {
-        let free = u32::try_from(self.0.lane.available_permits()).unwrap_or(u32::MAX);
-        (self.0.lane_size.saturating_sub(free), self.0.lane_size)
+        self.0.lane.usage()
     }
 
     /// Is the database there?
@@ -197,30 +187,10 @@ impl Db {
 
     async fn begin(&self) -> Result<Tx, DbError> {
         let waiting = Instant::now();
-        let permit = tokio::time::timeout(self.0.lane_timeout, self.0.lane.acquire())
-            .await
-            .map_err(|_| DbError::Overloaded)?
-            .map_err(|_| DbError::Cancelled)?;
-        let waited = u64::try_from(waiting.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (turn, inner) = Turn::begin(self).await?;
+        let waited = u64::try_from((turn.begun() - waiting).as_micros()).unwrap_or(u64::MAX);
         self.0.stats.lane_wait_us.fetch_add(waited, Ordering::Relaxed);
         self.0.stats.transactions.fetch_add(1, Ordering::Relaxed);
-        permit.forget();
-        let lane = LanePermit(self.clone());
-        let options = TransactionOptions {
-            sqlite_transaction_mode: (self.0.kind == DbKind::Sqlite)
-                .then_some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        let inner = self.0.writer.begin_with_options(options).await?;
-        Ok(Tx::new(inner, lane))
-    }
-}
-
-/// Gives the lane back when the transaction is over, whatever way it ended.
-pub(crate) struct LanePermit(Db);
-
-impl Drop for LanePermit {
-    fn drop(&mut self) {
-        self.0.0.lane.add_permits(1);
+        Ok(Tx::new(inner, turn))
     }
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
-use super::{DbError, LanePermit};
+use super::DbError;
+use super::lane::Turn;
 
 type Hook = Box<dyn FnOnce() + Send>;
 
@@ -15,20 +16,20 @@ type Hook = Box<dyn FnOnce() + Send>;
 pub struct Tx(Arc<TxInner>);
 
 struct TxInner {
-    // Declared before the lane: dropping rolls back first and frees the lane after.
+    // Declared before the turn: dropping rolls back first and frees the lane after.
     inner: DatabaseTransaction,
     hooks: Mutex<Vec<Hook>>,
     conflict: AtomicBool,
-    _lane: LanePermit,
+    turn: Turn,
 }
 
 impl Tx {
-    pub(super) fn new(inner: DatabaseTransaction, lane: LanePermit) -> Self {
+    pub(super) fn new(inner: DatabaseTransaction, turn: Turn) -> Self {
         Tx(Arc::new(TxInner {
             inner,
             hooks: Mutex::default(),
             conflict: AtomicBool::new(false),
-            _lane: lane,
+            turn,
         }))
     }
 
@@ -49,10 +50,9 @@ impl Tx {
 
     pub(super) async fn commit(self) -> Result<(), DbError> {
         let TxInner {
-            inner, hooks, _lane, ..
+            inner, hooks, turn, ..
         } = Arc::try_unwrap(self.0).map_err(|_| DbError::TxEscaped)?;
-        inner.commit().await?;
-        drop(_lane);
+        turn.commit(inner).await?;
         for hook in hooks.into_inner().unwrap_or_else(PoisonError::into_inner) {
             hook();
         }
@@ -60,11 +60,8 @@ impl Tx {
     }
 
     pub(super) async fn rollback(self) {
-        if let Ok(inner) = Arc::try_unwrap(self.0)
-            && let Err(e) = inner.inner.rollback().await
-        {
-            // The connection is gone or will be reset by the pool; the server rolls back itself.
-            tracing::debug!(error = %e, "rollback failed");
+        if let Ok(TxInner { inner, turn, .. }) = Arc::try_unwrap(self.0) {
+            turn.rollback(inner).await;
         }
     }
 

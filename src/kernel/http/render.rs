@@ -6,6 +6,7 @@
 //! gets its request id, CORS, security and rate-limit headers.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -267,12 +268,11 @@ fn log_access(response: &Response, info: &RequestInfo, rate: &RateGate, route: &
 }
 
 /// The path for the log. Long segments are left out: they may be tokens.
-fn shown(path: &str) -> String {
+fn shown(path: &str) -> Cow<'_, str> {
+    if path.len() <= 256 && path.split('/').all(|s| s.len() <= 40) {
+        return Cow::Borrowed(path);
+    }
     let segments = path.split('/').map(|s| if s.len() > 40 { "…" } else { s });
     let text = segments.collect::<Vec<_>>().join("/");
-    if text.len() > 256 {
-        text.chars().take(256).collect()
-    } else {
-        text
-    }
+    Cow::Owned(text.chars().take(256).collect())
 }

@@ -3,9 +3,10 @@
 //! The fields of the enclosing spans are merged into the event (the innermost wins), so a line
 //! carries its `request_id` without the reader having to look for it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Level, Metadata};
@@ -42,11 +43,14 @@ impl Fields {
         }
     }
 
-    fn text(&mut self, field: &Field, text: &str) {
+    fn text(&mut self, field: &Field, text: String) {
         let value = if scrub::is_secret_name(field.name()) {
             json!("***")
         } else {
-            json!(scrub::mask(text))
+            match scrub::mask(&text) {
+                Cow::Owned(masked) => Value::String(masked),
+                Cow::Borrowed(_) => Value::String(text),
+            }
         };
         self.set(field.name(), value);
     }
@@ -63,11 +67,11 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.text(field, &format!("{value:?}"));
+        self.text(field, format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value);
+        self.text(field, value.to_owned());
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
@@ -82,7 +86,7 @@ impl Visit for Fields {
             }
             cause = error.source();
         }
-        self.text(field, &text);
+        self.text(field, text);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -141,8 +145,12 @@ pub(super) fn text_line(
 ) -> String {
     let message = fields.take_message();
     let level = meta.level();
-    let mut out = String::with_capacity(128);
-    let _ = write!(out, "{} ", time.format("%Y-%m-%dT%H:%M:%S%.3fZ"));
+    let mut out = String::with_capacity(256);
+    let (year, month, day) = (time.year(), time.month(), time.day());
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    let ms = time.timestamp_subsec_millis();
+    // By hand: chrono reads its pattern anew for every line.
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z ");
     if colour {
         let _ = write!(out, "\x1b[{}m{level:>5}\x1b[0m ", colour_of(*level));
     } else {

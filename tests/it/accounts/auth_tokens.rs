@@ -243,18 +243,26 @@ async fn simultaneous_refreshes_never_fork_the_family() {
 #[tokio::test]
 async fn two_refreshes_at_the_same_time_leave_the_session_alive() {
     let srv = TestServer::start().await;
-    let mut dead = Vec::new();
+    let (mut wrong, mut met) = (Vec::new(), 0);
     for round in 0..20 {
         let user = srv.user(&format!("user{round}")).await;
+        // Two open connections, so that neither request waits for one while the other is answered.
+        let warm = || srv.client.get("/healthz");
+        tokio::join!(warm(), warm());
         let (a, b) = tokio::join!(refresh(&srv, &user.refresh), refresh(&srv, &user.refresh));
-        let won = if a.status == 200 { &a } else { &b };
+        let (won, lost) = if a.status == 200 { (&a, &b) } else { (&b, &a) };
         let (access, _) = pair(&won.json());
         assert_ne!(a.status, b.status);
-        if !lives(&srv.client.with_token(&access).get("/user/profile/").await) {
-            dead.push(round);
+        // On a busy machine the second request may really come in after the first was answered;
+        // that is reuse, and says so.
+        let together = lost.json()["code"] == "token_invalid";
+        met += usize::from(together);
+        if together != lives(&srv.client.with_token(&access).get("/user/profile/").await) {
+            wrong.push(round);
         }
     }
-    assert!(dead.is_empty(), "sessions that a double click ended: {dead:?}");
+    assert!(wrong.is_empty(), "sessions that a double click ended: {wrong:?}");
+    assert!(met > 0, "no two requests met");
 }
 
 #[tokio::test]

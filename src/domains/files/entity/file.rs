@@ -12,6 +12,8 @@ pub struct Model {
     pub id: i64,
     pub user_id: i64,
     pub name: String,
+    /// The folded name that searches compare with.
+    pub name_key: String,
     pub content_type: String,
     /// Bytes.
     pub size: i64,

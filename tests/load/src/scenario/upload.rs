@@ -26,7 +26,12 @@ const END_TO_END: usize = 10_000;
 const WORKERS: usize = 2;
 
 fn sizes(peers: &Peers) -> impl Iterator<Item = Size> {
-    [Some(Size::Embedded), peers.mariadb.as_ref().map(|_| Size::Servers)].into_iter().flatten()
+    [
+        Some(Size::Embedded),
+        peers.mariadb.as_ref().map(|_| Size::Servers),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Acceptance alone.
