@@ -307,7 +307,7 @@ mod tests {
         let tasks = (0..220_i64).map(|i| {
             let (db, heard) = (db.clone(), heard.clone());
             let n = if i < 200 { i } else { (i - 200) * 10 };
-            tokio::spawn(async move { add(&db, n, &heard).await })
+            crate::task::spawn(async move { add(&db, n, &heard).await })
         });
         let outcomes = join_all(tasks).await;
         let panicked = outcomes.iter().filter(|o| o.is_err()).count();
