@@ -188,6 +188,7 @@ impl NewFile {
 }
 
 /// One edge of the upload's life: where it may start, and what it writes.
+#[derive(Clone, Copy)]
 pub struct Edge<'a> {
     pub id: i64,
     pub generation: i32,

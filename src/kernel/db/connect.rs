@@ -58,7 +58,10 @@ async fn sqlite(settings: &DbSettings) -> Result<Pools, DbError> {
     };
     // The writer first: it creates the file and switches it to WAL.
     let writer = pool(1).connect_with(options.clone()).await?;
-    let reader = pool(settings.max_connections)
+    // Each connection is a thread, and more of them than this only take each other's turns.
+    let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    let readers = settings.max_connections.min(cores.saturating_mul(2).max(8));
+    let reader = pool(readers)
         .connect_with(options.pragma("query_only", "1"))
         .await?;
     Ok(Pools {

@@ -7,7 +7,8 @@
 //! open; whoever finds nobody commits, and tells the others. There is no timer: a transaction that
 //! nobody waits for is committed as soon as ever, and nobody is answered before the commit.
 //!
-//! * An error rolls back to the savepoint of its writer and is nobody else's business.
+//! * An error rolls back to the savepoint of its writer and is nobody else's business. Its writer may
+//!   have seen what the others did, so it is told after the commit as well.
 //! * When the commit fails it fails for all of them.
 //! * A writer that gave up waiting leaves a transaction that nobody commits; those in it look for
 //!   that after [`LEFT_ALONE`].
@@ -164,7 +165,7 @@ impl Turn {
     /// # Errors
     /// It is not.
     pub async fn commit(mut self, tx: DatabaseTransaction) -> Result<(), DbError> {
-        let mut group = match self.group.take() {
+        let group = match self.group.take() {
             None if !self.is_shared(0, self.begun) => return Ok(tx.commit().await?),
             None => Group {
                 tx,
@@ -180,6 +181,31 @@ impl Turn {
                 group
             }
         };
+        self.end(group).await
+    }
+
+    /// Forgets this writer's work. Others in the same transaction keep theirs.
+    ///
+    /// # Errors
+    /// The transaction it shared is not stored, so whatever it saw there never happened.
+    pub async fn rollback(mut self, tx: DatabaseTransaction) -> Result<(), DbError> {
+        let result = tx.rollback().await.map_err(DbError::from);
+        if let Err(e) = &result {
+            // The connection is gone or will be reset by the pool; the server rolls back itself.
+            tracing::debug!(error = %e, "rollback failed");
+        }
+        match (self.group.take(), result) {
+            (None, _) => Ok(()),
+            (Some(group), Ok(())) => self.end(group).await,
+            (Some(group), Err(error)) => {
+                group.fail(&error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits the group, or leaves that to the next writer; returns when it is done.
+    async fn end(mut self, mut group: Group) -> Result<(), DbError> {
         if !self.is_shared(group.members.len(), group.begun) {
             return group.commit().await;
         }
@@ -189,24 +215,6 @@ impl Turn {
         let db = self.db.clone();
         drop(self);
         wait(&db, hear).await
-    }
-
-    /// Forgets this writer's work. Others in the same transaction keep theirs.
-    pub async fn rollback(mut self, tx: DatabaseTransaction) {
-        let result = tx.rollback().await.map_err(DbError::from);
-        if let Err(e) = &result {
-            // The connection is gone or will be reset by the pool; the server rolls back itself.
-            tracing::debug!(error = %e, "rollback failed");
-        }
-        match (self.group.take(), result) {
-            (None, _) => {}
-            (Some(group), Err(error)) => group.fail(&error).await,
-            (Some(group), Ok(())) if self.is_shared(group.members.len(), group.begun) => {
-                self.group = Some(group)
-            }
-            // Its members hear how it went.
-            (Some(group), Ok(())) => drop(group.commit().await),
-        }
     }
 
     /// Does somebody wait who can go on with a transaction of this size and age?

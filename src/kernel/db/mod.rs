@@ -167,7 +167,7 @@ impl Db {
                     Err(e) => return Err(e.into()),
                 },
                 Err(error) => {
-                    tx.rollback().await;
+                    tx.rollback().await?;
                     if !retryable || run == MAX_RUNS {
                         return Err(error);
                     }

@@ -59,9 +59,11 @@ impl Tx {
         Ok(())
     }
 
-    pub(super) async fn rollback(self) {
-        if let Ok(TxInner { inner, turn, .. }) = Arc::try_unwrap(self.0) {
-            turn.rollback(inner).await;
+    pub(super) async fn rollback(self) -> Result<(), DbError> {
+        match Arc::try_unwrap(self.0) {
+            Ok(TxInner { inner, turn, .. }) => turn.rollback(inner).await,
+            // Dropped by the last clone, which rolls back as well.
+            Err(_) => Ok(()),
         }
     }
 

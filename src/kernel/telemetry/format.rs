@@ -150,7 +150,10 @@ pub(super) fn text_line(
     let (hour, minute, second) = (time.hour(), time.minute(), time.second());
     let ms = time.timestamp_subsec_millis();
     // By hand: chrono reads its pattern anew for every line.
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z ");
+    let _ = write!(
+        out,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z "
+    );
     if colour {
         let _ = write!(out, "\x1b[{}m{level:>5}\x1b[0m ", colour_of(*level));
     } else {

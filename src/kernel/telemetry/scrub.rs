@@ -29,7 +29,9 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     {
         return false;
     }
-    SECRET_NAMES.iter().any(|secret| has(name.as_bytes(), secret.as_bytes()))
+    SECRET_NAMES
+        .iter()
+        .any(|secret| has(name.as_bytes(), secret.as_bytes()))
 }
 
 /// Contains, in any case. Called for every field of every line, so it allocates nothing.

@@ -176,7 +176,8 @@ async fn a_stalled_storage_is_an_outage() {
     let (oss, server, alice) = on_oss(&[]).await;
     oss.stall(true);
     let id = upload(&alice.client, "a.jpg", b"abc").await;
-    reaches(&alice.client, id, "uploading").await;
+    eventually("it hangs", 20, || async { oss.in_flight() == 1 }).await;
+    assert_eq!(state(&alice.client, id).await.0, "uploading");
     // Nothing else waits for it.
     alice.client.get("/file/").await.expect(200);
     oss.stall(false);

@@ -236,6 +236,11 @@ impl OssEmulator {
         self.state.stalled.send_replace(on);
     }
 
+    /// Requests that arrived and have no answer yet.
+    pub fn in_flight(&self) -> usize {
+        self.state.stalled.receiver_count()
+    }
+
     /// Requests are carried out, but their answers do not go out. When it ends, their connections
     /// are closed.
     pub fn hold_answers(&self, on: bool) {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -12,9 +13,9 @@ use yunque::app::lifecycle::ServeOptions;
 use yunque::app::{App, Migrate, Settings};
 use yunque_kernel::Clock;
 use yunque_kernel::config::{Env, FromSetting};
-use yunque_kernel::db::{Db, DbKind};
+use yunque_kernel::db::{Db, DbKind, dialect};
 use yunque_kernel::mail::MailSettings;
-use yunque_kernel::queue::{JobState, Worker, admin::Filter};
+use yunque_kernel::queue::Worker;
 use yunque_kernel::telemetry::{LogFormat, LogLevel};
 
 use super::{Client, database};
@@ -134,10 +135,11 @@ impl TestServer {
             .await
             .unwrap_or_else(|e| panic!("{e}"));
         let stop = CancellationToken::new();
-        // With Redis, `serve` leaves the jobs to workers; here one runs beside it.
-        let worker = match &app.redis {
-            Some(_) => Some(app.start_worker(None, None).await.expect("worker")),
-            None => None,
+        // On a server database with Redis, `serve` leaves the jobs to workers; here one runs beside it.
+        let worker = if app.redis.is_some() && !app.is_embedded() {
+            Some(app.start_worker(None, None).await.expect("worker"))
+        } else {
+            None
         };
         let (ready, up) = tokio::sync::oneshot::channel();
         let serving = tokio::spawn({
@@ -237,30 +239,21 @@ impl TestServer {
 
     /// Waits until nothing is running or due.
     pub async fn settle(&self) {
-        let queue = &self.app.ctx.queue;
         super::eventually("the queue is idle", 30, || async {
-            let ready = Filter {
-                state: Some(JobState::Ready),
-                ..Filter::default()
-            };
-            let running = Filter {
-                state: Some(JobState::Running),
-                ..Filter::default()
-            };
-            let now = self.clock.now();
-            let waiting = queue
-                .list(&ready, 200)
-                .await
-                .expect("jobs")
-                .iter()
-                .any(|j| j.run_at <= now);
-            !waiting && queue.list(&running, 1).await.expect("jobs").is_empty()
+            // One statement, or a job could change its state between two looks.
+            let sql =
+                "SELECT COUNT(*) FROM jobs WHERE state = 'running' OR (state = 'ready' AND run_at <= ?)";
+            let conn = self.app.ctx.db.reader();
+            let statement = dialect::statement(conn.get_database_backend(), sql, [self.clock.now().into()]);
+            let row = conn.query_one_raw(statement).await.expect("jobs").expect("a row");
+            row.try_get_by_index::<i64>(0).expect("a number") == 0
         })
         .await;
     }
 
-    /// Moves the clock and waits for what fell due.
+    /// Lets what is due finish, moves the clock and waits for what fell due.
     pub async fn later(&self, by: Duration) {
+        self.settle().await;
         self.clock.advance(by);
         self.settle().await;
     }

@@ -9,10 +9,11 @@
 
 mod signer;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
@@ -31,12 +32,18 @@ const TEMP: &str = ".tmp";
 /// No write takes this long; what is older was left by a process that died.
 const TEMP_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 const PIECE: usize = 64 * 1024;
+/// Bodies up to this size are written in one go.
+const WHOLE: u64 = 64 * 1024;
+/// Folders remembered as durable; one for each user and kind of object.
+const REMEMBERED: usize = 10_000;
 
 /// A folder of objects. Cheap to clone.
 #[derive(Clone)]
 pub struct LocalStore {
     root: Arc<Path>,
     identity: Uuid,
+    /// Folders whose names were synced by this process, so that one sync is enough for an object.
+    durable: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// Whether a write may replace an object.
@@ -63,6 +70,7 @@ impl LocalStore {
         Ok(LocalStore {
             root: root.into(),
             identity,
+            durable: Arc::default(),
         })
     }
 
@@ -86,36 +94,53 @@ impl LocalStore {
         let target = self.path(key);
         let temp_dir = self.root.join(TEMP);
         let failed = |e| io_error("write", &target, e);
+        let missing = || StorageError::Truncated {
+            declared: size,
+            actual: 0,
+        };
         if existing == Existing::Keep && tokio::fs::try_exists(&target).await.map_err(failed)? {
             // Before the body is read; the rename below decides in a race.
             return Err(StorageError::AlreadyExists);
         }
-        let temp = blocking(move || NamedTempFile::new_in(temp_dir))
-            .await
-            .map_err(failed)?;
-        let (file, temp) = temp.into_parts();
-        let mut file = tokio::fs::File::from_std(file);
         let (mut body, verdict) = Measured::new(body, size);
-        while let Some(Ok(piece)) = body.next().await {
-            file.write_all(&piece).await.map_err(failed)?;
-        }
-        let sums = verdict.take().unwrap_or(Err(StorageError::Truncated {
-            declared: size,
-            actual: 0,
-        }))?;
-        file.flush().await.map_err(failed)?;
-        let file = file.into_std().await;
-        let (root, path, content_type) = (self.root.clone(), target.clone(), content_type.to_owned());
-        blocking(move || settle(&root, file, temp, &path, &content_type, existing))
-            .await
-            .map_err(|e| {
-                if existing == Existing::Keep && e.kind() == ErrorKind::AlreadyExists {
-                    StorageError::AlreadyExists
-                } else {
-                    failed(e)
-                }
-            })?;
-        Ok(sums)
+        let (store, path, content_type) = (self.clone(), target.clone(), content_type.to_owned());
+        let stored = if size <= WHOLE {
+            // All in one go: each trip to the blocking pool costs more than writing this little.
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+            while let Some(Ok(piece)) = body.next().await {
+                bytes.extend_from_slice(&piece);
+            }
+            let sums = verdict.take().unwrap_or_else(|| Err(missing()))?;
+            let write = move || {
+                let mut temp = NamedTempFile::new_in(temp_dir)?;
+                temp.write_all(&bytes)?;
+                let (file, temp) = temp.into_parts();
+                store.settle(file, temp, &path, &content_type, existing)
+            };
+            blocking(write).await.map(|()| sums)
+        } else {
+            let temp = blocking(move || NamedTempFile::new_in(temp_dir))
+                .await
+                .map_err(failed)?;
+            let (file, temp) = temp.into_parts();
+            let mut file = tokio::fs::File::from_std(file);
+            while let Some(Ok(piece)) = body.next().await {
+                file.write_all(&piece).await.map_err(failed)?;
+            }
+            let sums = verdict.take().unwrap_or_else(|| Err(missing()))?;
+            file.flush().await.map_err(failed)?;
+            let file = file.into_std().await;
+            blocking(move || store.settle(file, temp, &path, &content_type, existing))
+                .await
+                .map(|()| sums)
+        };
+        stored.map_err(|e| {
+            if existing == Existing::Keep && e.kind() == ErrorKind::AlreadyExists {
+                StorageError::AlreadyExists
+            } else {
+                failed(e)
+            }
+        })
     }
 
     pub(super) async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<GetObject, StorageError> {
@@ -177,41 +202,69 @@ impl LocalStore {
     fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
-}
 
-/// Puts a complete temporary file in its place.
-fn settle(
-    root: &Path,
-    file: File,
-    temp: TempPath,
-    path: &Path,
-    content_type: &str,
-    existing: Existing,
-) -> io::Result<()> {
-    file.sync_all()?;
-    drop(file);
-    let folder = path.parent().unwrap_or(root);
-    fs::create_dir_all(folder)?;
-    // The type goes first, so that a visible object has one. It is not synced: after a power cut it
-    // may be missing, and the object is then served as plain bytes.
-    let mut beside = NamedTempFile::new_in(root.join(TEMP))?;
-    beside.write_all(content_type.as_bytes())?;
-    match existing {
-        Existing::Replace => {
-            beside.persist(type_file(path))?;
-            temp.persist(path)?;
+    /// Puts a complete temporary file in its place. Blocking.
+    fn settle(
+        &self,
+        file: File,
+        temp: TempPath,
+        path: &Path,
+        content_type: &str,
+        existing: Existing,
+    ) -> io::Result<()> {
+        file.sync_all()?;
+        drop(file);
+        let folder = path.parent().unwrap_or(&self.root);
+        let known = self.is_durable(folder);
+        if !known {
+            fs::create_dir_all(folder)?;
         }
-        Existing::Keep => {
-            // Two writers may race for a key; only the first may say what type it has.
-            temp.persist_noclobber(path)?;
-            beside.persist(type_file(path))?;
+        // The type goes first, so that a visible object has one. It is not synced: after a power cut
+        // it may be missing, and the object is then served as plain bytes.
+        let mut beside = NamedTempFile::new_in(self.root.join(TEMP))?;
+        beside.write_all(content_type.as_bytes())?;
+        match existing {
+            Existing::Replace => {
+                beside.persist(type_file(path))?;
+                temp.persist(path)?;
+            }
+            Existing::Keep => {
+                // Two writers may race for a key; only the first may say what type it has.
+                temp.persist_noclobber(path)?;
+                beside.persist(type_file(path))?;
+            }
         }
-    }
-    // A rename is durable when its folder is; a new folder when its parent is.
-    for folder in folder.ancestors().take_while(|f| f.starts_with(root)) {
+        // A rename is durable when its folder is; a new folder when its parent is.
         File::open(folder)?.sync_all()?;
+        if !known {
+            for parent in folder
+                .ancestors()
+                .skip(1)
+                .take_while(|f| f.starts_with(&self.root))
+            {
+                File::open(parent)?.sync_all()?;
+            }
+            self.mark_durable(folder);
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Is this folder there, and its own name on the disk for good?
+    fn is_durable(&self, folder: &Path) -> bool {
+        self.durable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(folder)
+            && folder.is_dir()
+    }
+
+    fn mark_durable(&self, folder: &Path) {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable.len() >= REMEMBERED {
+            durable.clear();
+        }
+        durable.insert(folder.to_owned());
+    }
 }
 
 fn look(path: &Path) -> io::Result<ObjectHead> {
