@@ -97,6 +97,7 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(run(cli));
     // Blocking work that hangs (a name lookup, a slow disk) must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    yunque_kernel::telemetry::flush();
     match result {
         Ok(code) => code,
         Err(e) => {

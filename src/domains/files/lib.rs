@@ -34,6 +34,8 @@ use yunque_accounts::{Accounts, PurgeHook};
 use yunque_kernel::queue::NewJob;
 use yunque_kernel::{Ctx, DbError, Tx, UserId};
 
+use service::UploadEdges;
+
 pub use error::{FilesError, codes};
 pub use jobs::{FilesRecount, FilesSweep, PurgeObject, PurgeUserFiles, UploadFile};
 pub use settings::FilesSettings;
@@ -47,12 +49,15 @@ struct Inner {
     ctx: Ctx,
     accounts: Accounts,
     staging: Staging,
+    edges: UploadEdges,
     settings: FilesSettings,
 }
 
 impl Files {
+    /// Inside a runtime.
     pub fn new(ctx: Ctx, accounts: Accounts, staging: Staging, settings: FilesSettings) -> Self {
         Files(Arc::new(Inner {
+            edges: UploadEdges::new(&ctx.db, &ctx.clock, &staging),
             ctx,
             accounts,
             staging,

@@ -1,14 +1,16 @@
 //! Every query of this domain. Rows are reached through their owner; a bare look-up by id is only
 //! for jobs, which carry the id that the service gave them.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Alias, Expr, Func, LikeExpr, Query};
+use sea_orm::sea_query::{Alias, CaseStatement, Expr, Func, LikeExpr, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, Select,
 };
 use yunque_accounts::values::name_key;
-use yunque_kernel::db::dialect;
+use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::http::Page;
 use yunque_kernel::{DbError, FileId, Tx, UserId};
 
@@ -52,12 +54,12 @@ pub async fn find_visible(
     user: UserId,
     id: FileId,
 ) -> Result<Option<Model>, DbError> {
-    Ok(visible(user).filter(Column::Id.eq(id.0)).one(conn).await?)
+    Ok(visible(user).filter(Column::Id.eq(id.0)).unique(conn).await?)
 }
 
 /// For jobs and signed links only.
 pub async fn find_for_job(conn: &impl ConnectionTrait, id: FileId) -> Result<Option<Model>, DbError> {
-    Ok(Entity::find_by_id(id.0).one(conn).await?)
+    Ok(Entity::find_by_id(id.0).unique(conn).await?)
 }
 
 pub async fn list_by_ids(
@@ -222,6 +224,93 @@ impl Edge<'_> {
     }
 }
 
+/// The edge to `uploading`.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    pub id: i64,
+    pub generation: i32,
+    /// From 1.
+    pub attempt: i32,
+}
+
+/// The edge to `completed`.
+#[derive(Clone, Debug)]
+pub struct Complete {
+    pub id: i64,
+    pub generation: i32,
+    /// Hexadecimal.
+    pub sha256: String,
+    pub staged_ref: Option<String>,
+}
+
+/// Several files to `uploading`; returns those that are.
+pub async fn begin_uploads(tx: &Tx, begins: &[Begin], now: DateTime<Utc>) -> Result<Vec<Model>, DbError> {
+    use UploadStatus::{Pending, Uploading};
+    // Nearly always one group: the first attempt of the first content.
+    let mut groups: BTreeMap<(i32, i32), Vec<i64>> = BTreeMap::new();
+    for b in begins {
+        groups.entry((b.generation, b.attempt)).or_default().push(b.id);
+    }
+    for ((generation, attempt), ids) in groups {
+        Entity::update_many()
+            .col_expr(Column::UploadStatus, Expr::value(Uploading.as_str()))
+            .col_expr(Column::Attempts, Expr::value(attempt))
+            .col_expr(Column::UpdatedAt, later(now))
+            .filter(Column::Id.is_in(ids))
+            .filter(Column::Generation.eq(generation))
+            .filter(Column::UploadStatus.is_in([Pending, Uploading].map(UploadStatus::as_str)))
+            .filter(Column::DeletedAt.is_null())
+            .exec(tx)
+            .await?;
+    }
+    Ok(Entity::find()
+        .filter(Column::Id.is_in(begins.iter().map(|b| b.id)))
+        .filter(Column::UploadStatus.eq(Uploading.as_str()))
+        .filter(Column::DeletedAt.is_null())
+        .all(tx)
+        .await?)
+}
+
+/// Several files to `completed`; returns (id, generation) of those that are.
+pub async fn complete_uploads(
+    tx: &Tx,
+    completes: &[Complete],
+    now: DateTime<Utc>,
+) -> Result<Vec<(i64, i32)>, DbError> {
+    use UploadStatus::{Completed, Uploading};
+    let mut groups: BTreeMap<i32, Vec<&Complete>> = BTreeMap::new();
+    for c in completes {
+        groups.entry(c.generation).or_default().push(c);
+    }
+    for (generation, group) in groups {
+        let mut sha256 = CaseStatement::new();
+        for c in &group {
+            sha256 = sha256.case(Column::Id.eq(c.id), Expr::val(c.sha256.as_str()));
+        }
+        Entity::update_many()
+            .col_expr(Column::UploadStatus, Expr::value(Completed.as_str()))
+            .col_expr(Column::UploadError, Expr::value(None::<String>))
+            .col_expr(Column::StagedRef, Expr::value(None::<String>))
+            .col_expr(Column::Sha256, sha256.into())
+            .col_expr(Column::UpdatedAt, later(now))
+            .filter(Column::Id.is_in(group.iter().map(|c| c.id)))
+            .filter(Column::Generation.eq(generation))
+            .filter(Column::UploadStatus.eq(Uploading.as_str()))
+            .filter(Column::DeletedAt.is_null())
+            .exec(tx)
+            .await?;
+    }
+    Ok(Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Generation])
+        .filter(Column::Id.is_in(completes.iter().map(|c| c.id)))
+        .filter(Column::UploadStatus.eq(Completed.as_str()))
+        .filter(Column::DeletedAt.is_null())
+        .into_tuple()
+        .all(tx)
+        .await?)
+}
+
 /// `max(updated_at, now)`, spelled so that all three databases take it.
 fn later(now: DateTime<Utc>) -> sea_orm::sea_query::SimpleExpr {
     Expr::case(Expr::col(Column::UpdatedAt).gt(now), Expr::col(Column::UpdatedAt))
@@ -313,7 +402,7 @@ pub async fn lock_live(tx: &Tx, id: FileId) -> Result<Option<Model>, DbError> {
     if tx.get_database_backend() != sea_orm::DbBackend::Sqlite {
         select = select.lock_exclusive();
     }
-    Ok(select.one(tx).await?)
+    Ok(select.unique(tx).await?)
 }
 
 /// Marks a locked file deleted.

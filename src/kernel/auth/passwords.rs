@@ -1,6 +1,6 @@
 //! Argon2id, on a bounded number of threads.
 //!
-//! * One hash takes about 19 MiB and 15 ms of a core. As many run at once as there are cores; the
+//! * One hash takes about 19 MiB and 15 ms of a core. One more than there are cores run at once; the
 //!   rest wait in order, and who waits longer than the setting gets a 503 instead of a hash.
 //! * The memory of a hash is kept and reused, so 64 logins at once cost no more than one for each
 //!   core.

@@ -25,7 +25,7 @@ const ARGON2_PARALLELISM: Setting = Setting::new("ARGON2_PARALLELISM", "1", "Lan
 const HASH_CONCURRENCY: Setting = Setting::new(
     "PASSWORD_HASH_CONCURRENCY",
     "",
-    "Password hashes computed at once (default: one for each core)",
+    "Password hashes computed at once (default: one more than there are cores)",
 );
 const HASH_WAIT: Setting = Setting::new(
     "PASSWORD_HASH_WAIT",
@@ -51,7 +51,7 @@ impl PasswordCost {
     pub fn cheapest() -> Self {
         PasswordCost {
             params: Params::new(Params::MIN_M_COST, 1, 1, Some(32)).expect("the documented minimum is valid"),
-            concurrency: cores(),
+            concurrency: at_once(),
             longest_wait: Duration::from_secs(5),
         }
     }
@@ -119,12 +119,12 @@ fn read_cost(r: &mut Reader<'_>, production: bool) -> PasswordCost {
         );
         Params::default()
     });
-    let concurrency = r.optional::<usize>(&HASH_CONCURRENCY).unwrap_or_else(cores);
+    let concurrency = r.optional::<usize>(&HASH_CONCURRENCY).unwrap_or_else(at_once);
     if concurrency == 0 {
         r.fault(
             &HASH_CONCURRENCY,
             "must be at least 1",
-            "Leave it unset for one hash on each core.",
+            "Leave it unset for one more than there are cores.",
         );
     }
     PasswordCost {
@@ -134,8 +134,9 @@ fn read_cost(r: &mut Reader<'_>, production: bool) -> PasswordCost {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+/// One more than there are cores, so that none idles while one hash makes way for the next.
+fn at_once() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get) + 1
 }
 
 /// Why a secret must not be used, if it must not.

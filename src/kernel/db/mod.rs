@@ -20,6 +20,7 @@ mod lane;
 mod meta;
 mod settings;
 mod tx;
+mod unique;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use error::DbError;
 pub use meta::Meta;
 pub use settings::{DbSettings, SqliteSync};
 pub use tx::Tx;
+pub use unique::Unique;
 
 use lane::{Lane, Turn};
 

@@ -80,6 +80,8 @@ pub struct RealtimeMetrics {
     pub unacknowledged: IntCounter,
     /// Holes in a room's sequence that were read back from the database.
     pub gap_repairs: IntCounter,
+    /// Typing and presence that clients who had fallen behind did not get.
+    pub frames_dropped: IntCounter,
 }
 
 /// Password hashing and logins.
@@ -206,6 +208,10 @@ impl RealtimeMetrics {
                 "Acknowledgements that did not come in time.",
             ),
             gap_repairs: r.counter("realtime_gap_repairs_total", "Holes read back from the database."),
+            frames_dropped: r.counter(
+                "socket_frames_dropped_total",
+                "Typing and presence frames left out for slow WebSockets.",
+            ),
         };
         realtime.bridge_up.set(1);
         realtime

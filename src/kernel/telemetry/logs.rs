@@ -1,8 +1,9 @@
 //! The log output of the process.
 
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::OnceLock;
 
+use tracing::Level;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
@@ -11,42 +12,58 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::format::{Fields, json_line, text_line};
+use super::lines::Lines;
 use super::settings::{LogFormat, LogLevel};
 use crate::Clock;
 
-type Sink = Arc<Mutex<dyn Write + Send>>;
+/// What [`init`] set up.
+static PROCESS: OnceLock<Lines> = OnceLock::new();
 
-/// Writes each event as one line with one write, so lines of parallel tasks never mix.
+/// Turns each event into one line; lines of parallel tasks never mix.
 pub struct LogLayer {
     format: LogFormat,
     colour: bool,
     clock: Clock,
-    sink: Sink,
+    lines: Lines,
+    /// A thread writes lines that are not urgent.
+    behind: bool,
 }
 
 impl LogLayer {
-    /// A layer that writes to `sink`; without colours.
+    /// A layer that writes each line to `sink` at once; without colours.
     pub fn new(format: LogFormat, sink: impl Write + Send + 'static) -> Self {
         LogLayer {
             format,
             colour: false,
             clock: Clock::default(),
-            sink: Arc::new(Mutex::new(sink)),
+            lines: Lines::new(sink),
+            behind: false,
         }
     }
 }
 
 /// Sends the logs of this process to stderr. Later calls change nothing, so tests may call it too.
+/// A process that ends calls [`flush`].
 pub fn init(format: LogFormat, level: &LogLevel) {
     let stderr = std::io::stderr();
     let colour = stderr.is_terminal();
-    let layer = LogLayer {
+    let mut layer = LogLayer {
         colour,
         ..LogLayer::new(format, stderr)
     };
+    layer.behind = layer.lines.write_behind().is_ok();
+    // The first one is the one in force; see below.
+    let _ = PROCESS.set(layer.lines.clone());
     let filter = EnvFilter::builder().parse_lossy(level.directives());
     if Registry::default().with(filter).with(layer).try_init().is_err() {
         tracing::debug!("logs were already set up");
+    }
+}
+
+/// Writes what still waits.
+pub fn flush() {
+    if let Some(lines) = PROCESS.get() {
+        lines.flush();
     }
 }
 
@@ -82,25 +99,23 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
             LogFormat::Json => json_line(time, event.metadata(), fields),
             LogFormat::Text => text_line(time, event.metadata(), fields, self.colour),
         };
-        // Nowhere to report a failing stderr to.
-        let _ = self
-            .sink
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write_all(line.as_bytes());
+        let urgent = *event.metadata().level() <= Level::WARN;
+        self.lines.push(line.as_bytes(), urgent || !self.behind);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use serde_json::Value;
 
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Written(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Lines {
+    impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().expect("not poisoned").extend_from_slice(bytes);
             Ok(bytes.len())
@@ -112,7 +127,7 @@ mod tests {
     }
 
     fn logged(format: LogFormat, run: impl FnOnce()) -> String {
-        let lines = Lines::default();
+        let lines = Written::default();
         let subscriber = Registry::default().with(LogLayer::new(format, lines.clone()));
         tracing::subscriber::with_default(subscriber, run);
         let bytes = lines.0.lock().expect("not poisoned").clone();

@@ -8,6 +8,7 @@
 
 mod families;
 mod format;
+mod lines;
 mod logs;
 mod metrics;
 mod process;
@@ -18,7 +19,7 @@ mod sources;
 pub use families::{
     AuthMetrics, DbMetrics, HttpMetrics, MailMetrics, QueueMetrics, RealtimeMetrics, StorageMetrics,
 };
-pub use logs::{LogLayer, init};
+pub use logs::{LogLayer, flush, init};
 pub use metrics::{Families, Metrics};
 pub use process::ProcessUsage;
 pub use settings::{LogFormat, LogLevel, TelemetrySettings};

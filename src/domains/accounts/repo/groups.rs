@@ -3,7 +3,7 @@
 use sea_orm::sea_query::Query;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use yunque_kernel::DbError;
-use yunque_kernel::db::dialect;
+use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::ids::UserId;
 
 use crate::entity::{group, user_group};
@@ -11,7 +11,7 @@ use crate::entity::{group, user_group};
 pub async fn find_by_name(conn: &impl ConnectionTrait, name: &str) -> Result<Option<group::Model>, DbError> {
     Ok(group::Entity::find()
         .filter(group::Column::Name.eq(name))
-        .one(conn)
+        .unique(conn)
         .await?)
 }
 
@@ -51,5 +51,5 @@ pub async fn is_member(conn: &impl ConnectionTrait, name: &str, user: UserId) ->
     let found = user_group::Entity::find()
         .filter(user_group::Column::GroupId.eq(group.id))
         .filter(user_group::Column::UserId.eq(user.0));
-    Ok(found.one(conn).await?.is_some())
+    Ok(found.unique(conn).await?.is_some())
 }

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use yunque_kernel::DbError;
 use yunque_kernel::auth::{NewApiKey, Scopes};
-use yunque_kernel::db::dialect;
+use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::ids::UserId;
 
 use crate::entity::api_key;
@@ -87,7 +87,7 @@ pub async fn list(conn: &impl ConnectionTrait, user: Option<UserId>) -> Result<V
 }
 
 pub async fn find(conn: &impl ConnectionTrait, id: i64) -> Result<Option<api_key::Model>, DbError> {
-    Ok(api_key::Entity::find_by_id(id).one(conn).await?)
+    Ok(api_key::Entity::find_by_id(id).unique(conn).await?)
 }
 
 pub async fn delete(conn: &impl ConnectionTrait, id: i64) -> Result<bool, DbError> {

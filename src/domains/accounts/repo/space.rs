@@ -3,7 +3,7 @@
 
 use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult, QuerySelect};
 use yunque_kernel::DbError;
-use yunque_kernel::db::dialect;
+use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::ids::UserId;
 
 use crate::entity::user;
@@ -19,7 +19,7 @@ pub async fn find_space(conn: &impl ConnectionTrait, id: UserId) -> Result<Optio
     let query = user::Entity::find_by_id(id.0)
         .select_only()
         .columns([user::Column::Quota, user::Column::UsedSpace]);
-    Ok(query.into_model::<StorageInfo>().one(conn).await?)
+    Ok(query.into_model::<StorageInfo>().unique(conn).await?)
 }
 
 /// Takes `bytes` of the quota; `false` when they do not fit.

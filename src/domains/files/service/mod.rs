@@ -3,6 +3,7 @@
 mod accept;
 mod delete;
 mod download;
+mod edges;
 mod folders;
 mod presign;
 pub(crate) mod read;
@@ -11,6 +12,7 @@ mod sweep;
 mod upload;
 
 pub use accept::{NewUpload, Placement};
+pub(crate) use edges::UploadEdges;
 pub use presign::{NewPresign, PresignedUpload};
 pub use read::FilesQuery;
 pub use retry::Restarted;

@@ -1,39 +1,40 @@
 //! The upload job: staged bytes to storage, and the edges of the file's state.
 
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use sea_orm::sea_query::Expr;
-use yunque_kernel::db::DbKind;
 use yunque_kernel::queue::{Job, JobContext, JobError, NewJob};
 use yunque_kernel::storage::StorageError;
 use yunque_kernel::{DbError, FileId, Tx, UserId};
 
+use super::edges::Begun;
 use crate::entity::file::{Column, Model};
 use crate::jobs::{UploadFile, upload_subject};
-use crate::repo::{self, Edge};
+use crate::repo::{self, Begin, Complete, Edge};
+use crate::staging::StagedStream;
 use crate::status::{Source, UploadStatus, reasons};
 use crate::{Files, PurgeObject};
 
-use UploadStatus::{Completed, Failed, Pending, Uploading};
+use UploadStatus::{Failed, Pending, Uploading};
 
 impl Files {
     /// Runs one attempt. Every step may find that somebody else was faster, and then stops.
     pub(crate) async fn run_upload(&self, job: UploadFile, cx: &JobContext) -> Result<(), JobError> {
-        let ctx = &self.0.ctx;
-        let Some(file) = repo::find_for_job(ctx.db.reader(), FileId(job.file_id)).await? else {
+        let begin = Begin {
+            id: job.file_id,
+            generation: job.generation,
+            attempt: i32::try_from(cx.attempt).unwrap_or(i32::MAX),
+        };
+        let Some(Begun { file, bytes }) = self.0.edges.begin(begin).await? else {
             return Ok(());
         };
-        let current = file.generation == job.generation && matches!(file.status(), Pending | Uploading);
-        if !current || file.deleted_at.is_some() {
-            return Ok(());
-        }
-        if !self.mark_uploading(&file, cx.attempt).await? {
-            return Ok(());
-        }
         let Some(key) = file.object_key.clone() else {
             return Err(JobError::fail(reasons::STAGED_LOST));
         };
-        let staged = match &file.staged_ref {
-            Some(reference) => self.0.staging.read(reference).await,
-            None => Ok(None),
+        let staged = match (bytes, &file.staged_ref) {
+            (Some(bytes), _) => Ok(Some(in_memory(bytes))),
+            (None, Some(reference)) => self.0.staging.read(reference).await,
+            (None, None) => Ok(None),
         };
         let (actual, bytes) = match staged {
             Ok(Some(staged)) => staged,
@@ -43,68 +44,24 @@ impl Files {
         if actual != file.bytes() {
             return Err(JobError::fail(reasons::size_mismatch(file.bytes(), actual)));
         }
-        let stored = ctx
+        let stored = self
+            .0
+            .ctx
             .storage
             .put(&key, &file.content_type, actual, bytes)
             .await
             .map_err(storage_failure)?;
-        if self.mark_completed(&file, stored.sha256_hex()).await? {
+        let complete = Complete {
+            id: file.id,
+            generation: file.generation,
+            sha256: stored.sha256_hex(),
+            staged_ref: file.staged_ref.clone(),
+        };
+        if self.0.edges.complete(complete).await? {
             tracing::info!(file.id = file.id, file.size = file.size, "file stored");
             return Ok(());
         }
         self.drop_unwanted(&file, &key).await
-    }
-
-    async fn mark_uploading(&self, file: &Model, attempt: u32) -> Result<bool, DbError> {
-        let edge = Edge {
-            id: file.id,
-            generation: file.generation,
-            from: &[Pending, Uploading],
-            to: Uploading,
-            now: self.0.ctx.clock.now(),
-        };
-        let attempts = i32::try_from(attempt).unwrap_or(i32::MAX);
-        let db = &self.0.ctx.db;
-        if db.kind() != DbKind::Sqlite {
-            // One statement is a transaction, for a third of the round trips.
-            return edge
-                .take(db.writer(), [(Column::Attempts, Expr::value(attempts))])
-                .await;
-        }
-        // In the lane it shares its commit with whoever else writes.
-        let mark =
-            move |tx: Tx| async move { edge.take(&tx, [(Column::Attempts, Expr::value(attempts))]).await };
-        db.write("file.uploading", mark).await
-    }
-
-    /// The last edge, and the end of the staged bytes, in one transaction.
-    async fn mark_completed(&self, file: &Model, sha256: String) -> Result<bool, DbError> {
-        let this = self.clone();
-        let file = file.clone();
-        let db = self.0.ctx.db.clone();
-        db.write("file.completed", move |tx: Tx| {
-            let (this, file, sha256) = (this.clone(), file.clone(), sha256.clone());
-            async move {
-                let edge = Edge {
-                    id: file.id,
-                    generation: file.generation,
-                    from: &[Uploading],
-                    to: Completed,
-                    now: this.0.ctx.clock.now(),
-                };
-                let set = [
-                    (Column::UploadError, Expr::value(None::<String>)),
-                    (Column::Sha256, Expr::value(sha256)),
-                    (Column::StagedRef, Expr::value(None::<String>)),
-                ];
-                let done = edge.take(&tx, set).await?;
-                if done && let Some(reference) = &file.staged_ref {
-                    this.0.staging.discard(&tx, reference).await?;
-                }
-                Ok(done)
-            }
-        })
-        .await
     }
 
     /// The bytes are stored, but nobody wants them any more: the file was deleted meanwhile. A
@@ -253,6 +210,10 @@ impl Files {
     pub(crate) fn has_job(file: &Model) -> bool {
         matches!(file.source(), Source::Base64 | Source::Multipart)
     }
+}
+
+fn in_memory(bytes: Bytes) -> (u64, StagedStream) {
+    (bytes.len() as u64, stream::iter([Ok(bytes)]).boxed())
 }
 
 fn storage_failure(error: StorageError) -> JobError {

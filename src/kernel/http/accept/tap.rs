@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use crate::error::{ApiError, common};
+use crate::error::{ApiError, Code, common};
 use crate::http::failure::codes;
 
 /// Longest request target.
@@ -56,6 +56,8 @@ pub struct Tap {
     mode: Mode,
     head: Vec<u8>,
     line_start: usize,
+    /// Length of the request line with its end, once it is complete.
+    request_line: usize,
     lines: usize,
     judgements: VecDeque<Judgement>,
 }
@@ -66,6 +68,7 @@ impl Tap {
             mode: Mode::Head,
             head: Vec::new(),
             line_start: 0,
+            request_line: 0,
             lines: 0,
             judgements: VecDeque::new(),
         }
@@ -100,37 +103,32 @@ impl Tap {
                         self.mode = Mode::Head;
                     }
                 }
+                // Empty lines before a request are allowed.
+                Mode::Head if self.head.is_empty() && matches!(bytes[at], b'\r' | b'\n') => at += 1,
                 Mode::Head => {
-                    if let Some(end) = self.head_byte(bytes[at]) {
-                        return Verdict::Cut { keep: at, end };
+                    let line = &bytes[at..];
+                    let line = memchr::memchr(b'\n', line).map_or(line, |end| &line[..=end]);
+                    let (room, fault) = self.room(line[0]);
+                    if line.len() > room {
+                        self.head.extend_from_slice(&line[..room]);
+                        let end = self.ending();
+                        let fault = Some(fault.into());
+                        self.conclude(Judgement { fault, close: true }, Mode::Opaque);
+                        return Verdict::Cut { keep: at + room, end };
                     }
-                    at += 1;
+                    at += line.len();
+                    self.take(line);
                 }
             }
         }
         Verdict::Pass
     }
 
-    /// Takes one byte of a head. `Some` means that this byte is one too many.
-    fn head_byte(&mut self, byte: u8) -> Option<&'static [u8]> {
-        // Empty lines before a request are allowed.
-        if self.head.is_empty() && matches!(byte, b'\r' | b'\n') {
-            return None;
-        }
-        if let Some(fault) = self.too_much(byte) {
-            let end = self.ending();
-            self.conclude(
-                Judgement {
-                    fault: Some(fault),
-                    close: true,
-                },
-                Mode::Opaque,
-            );
-            return Some(end);
-        }
-        self.head.push(byte);
-        if byte != b'\n' {
-            return None;
+    /// Takes what has come of a line.
+    fn take(&mut self, part: &[u8]) {
+        self.head.extend_from_slice(part);
+        if part.last() != Some(&b'\n') {
+            return;
         }
         let line = &self.head[self.line_start..self.head.len() - 1];
         let is_empty = line.is_empty() || line == b"\r";
@@ -141,20 +139,24 @@ impl Tap {
         } else {
             self.lines += 1;
             self.line_start = self.head.len();
+            if self.lines == 1 {
+                self.request_line = self.head.len();
+            }
         }
-        None
     }
 
-    fn too_much(&self, byte: u8) -> Option<ApiError> {
+    /// How many more bytes of this line are allowed, and the fault of one more.
+    fn room(&self, next: u8) -> (usize, Code) {
         if self.lines == 0 {
-            return (self.head.len() >= MAX_REQUEST_LINE).then(|| common::URI_TOO_LONG.into());
+            return (MAX_REQUEST_LINE - self.head.len(), common::URI_TOO_LONG);
         }
-        let request_line = self.head.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1);
         let at_line_start = self.line_start == self.head.len();
-        let another_line = at_line_start && self.lines > MAX_LINES && !matches!(byte, b'\r' | b'\n');
+        if at_line_start && self.lines > MAX_LINES && !matches!(next, b'\r' | b'\n') {
+            return (0, common::HEADERS_TOO_LARGE);
+        }
         // The empty line that ends the head is not counted.
-        (another_line || self.head.len() - request_line >= MAX_HEADERS + 2)
-            .then(|| common::HEADERS_TOO_LARGE.into())
+        let most = self.request_line + MAX_HEADERS + 2;
+        (most.saturating_sub(self.head.len()), common::HEADERS_TOO_LARGE)
     }
 
     /// What makes the head, as far as it was handed on, complete for the parser.
@@ -174,6 +176,7 @@ impl Tap {
         self.mode = next;
         self.head = Vec::new();
         self.line_start = 0;
+        self.request_line = 0;
         self.lines = 0;
     }
 }
