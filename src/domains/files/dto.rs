@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use poem_openapi::{Object, Union};
 use yunque_kernel::clock::rfc3339;
+use yunque_kernel::http::body::Content;
 use yunque_kernel::storage::Storage;
 
 use crate::declared_name::DeclaredName;
@@ -23,7 +24,7 @@ pub struct FileCreateIn {
     pub size: i64,
     /// The content in base64: standard or URL-safe alphabet, padding optional, an optional
     /// `data:…;base64,` in front. At most 50 MiB decoded.
-    pub file_content: Option<String>,
+    pub file_content: Option<Content>,
     /// Folder to put the file in; default `/`.
     #[oai(validator(max_length = 1024))]
     pub path: Option<String>,
@@ -35,7 +36,7 @@ impl poem_openapi::types::Example for FileCreateIn {
             name: DeclaredName("hello.txt".to_owned()),
             content_type: "text/plain".to_owned(),
             size: 5,
-            file_content: Some("aGVsbG8=".to_owned()),
+            file_content: Some(Content::Text("aGVsbG8=".to_owned())),
             path: None,
         }
     }
@@ -113,7 +114,7 @@ pub struct FileStatusOut {
 pub struct RetryUploadIn {
     /// Base64 as in an upload, of exactly the recorded size. May be left out while the bytes
     /// first sent are still staged.
-    pub file_content: Option<String>,
+    pub file_content: Option<Content>,
 }
 
 /// A restarted upload.

@@ -1,6 +1,6 @@
 //! Memory of the server while large bodies pass through it.
 
-use futures_util::stream;
+use futures_util::{future, stream};
 use reqwest::Method;
 
 use super::process::Site;
@@ -103,5 +103,50 @@ async fn cloud_scenario_11_a_large_multipart_upload_needs_little_memory() {
     assert_eq!(read, size);
     let grown = running.memory_kib("VmHWM").saturating_sub(before);
     assert!(grown < 64 * 1024, "resident memory grew by {grown} KiB");
+    running.kill().await;
+}
+
+/// What a client sends as `POST /file/`, as it stands.
+async fn post(client: &Client, document: bytes::Bytes) -> Option<u16> {
+    let request = client
+        .request(Method::POST, "/file/")
+        .header("content-type", "application/json");
+    let sent = request.body(document).send().await;
+    sent.ok().map(|response| response.status().as_u16())
+}
+
+/// The promise is 400 MB for sixteen; contents that are decoded while they arrive need far less, and
+/// nobody waits for memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_parallel_base64_uploads_need_little_memory() {
+    let site = Site::new(None).await;
+    let running = site.start(true).await;
+    let client = running.client.with_token(&running.account().await);
+    completed(&client, "warm", &noise(1, 200_000)).await;
+    let before = running.memory_kib("VmRSS");
+    let document = bytes::Bytes::from(item("a.bin", &noise(1, 10_000_000)).to_string());
+    let uploads = (0..16).map(|_| post(&client, document.clone()));
+    assert_eq!(future::join_all(uploads).await, [Some(201); 16]);
+    let grown = running.memory_kib("VmHWM").saturating_sub(before);
+    assert!(grown < 100 * 1024, "resident memory grew by {grown} KiB");
+    running.kill().await;
+}
+
+/// Parsed, a small value takes many times the room it takes as text.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_countless_values_need_little_memory() {
+    let site = Site::new(None).await;
+    let running = site.start(true).await;
+    let client = running.client.with_token(&running.account().await);
+    completed(&client, "warm", &noise(1, 200_000)).await;
+    let before = running.memory_kib("VmRSS");
+    for piece in ["1,", "{},", "[[]],", "{\"file_content\":\"QUJD\"},"] {
+        let document = format!("[{}", piece.repeat(60 * MIB / piece.len()));
+        // The answer may be lost, because it does not wait for the rest.
+        let status = post(&client, document.into()).await;
+        assert!(matches!(status, None | Some(413)), "{piece}: {status:?}");
+        let grown = running.memory_kib("VmHWM").saturating_sub(before);
+        assert!(grown < 100 * 1024, "{piece}: resident memory grew by {grown} KiB");
+    }
     running.kill().await;
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod base64_input;
+mod base64_stream;
 mod batch;
 mod content;
 mod create;
@@ -20,7 +21,7 @@ mod names;
 mod one_file;
 mod presign;
 mod presign_oss;
-mod process;
+pub(crate) mod process;
 mod quota;
 mod retry;
 mod staging;

@@ -13,13 +13,13 @@ use crate::support::server::PASSWORD;
 use crate::support::{Client, database};
 
 /// What a set of processes shares.
-pub(super) struct Site {
+pub(crate) struct Site {
     data: tempfile::TempDir,
     env: Vec<(String, String)>,
 }
 
 /// Running processes. They are killed when dropped.
-pub(super) struct Running {
+pub(crate) struct Running {
     pub serve: Child,
     worker: Option<Child>,
     pub client: Client,

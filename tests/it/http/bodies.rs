@@ -204,3 +204,56 @@ async fn long_targets_and_heads_have_their_statuses() {
     let answer = raw::exchange(&srv, head.as_bytes(), 10).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer:.200}");
 }
+
+/// Bodies that are too large to be read as a whole keep the rules of small ones.
+#[tokio::test]
+async fn large_json_is_taken_and_refused_as_small_json_is() {
+    let srv = TestServer::start().await;
+    let alice = srv.user("alice").await;
+    let post = async |kind: Option<&str>, document: String, chunk: usize| {
+        let chunks: Vec<Result<Vec<u8>, std::io::Error>> = document
+            .into_bytes()
+            .chunks(chunk)
+            .map(|c| Ok(c.to_vec()))
+            .collect();
+        let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+        let mut request = alice.client.request(Method::POST, "/file/").body(body);
+        if let Some(kind) = kind {
+            request = request.header("content-type", kind);
+        }
+        alice.client.send(request).await
+    };
+    let document = json!({
+        "name": "a.bin", "content_type": "a/b", "size": 150_000, "file_content": "QUJD".repeat(50_000),
+    });
+    let document = document.to_string();
+    for kind in [
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "application/json; charset=gbk",
+    ] {
+        let reply = post(Some(kind), document.clone(), 50_000).await;
+        assert_eq!(reply.status, 415, "{kind}: {}", reply.text());
+        is_envelope(&reply, kind);
+    }
+    for kind in [
+        Some("application/json"),
+        Some("Application/JSON;charset=\"UTF-8\""),
+        None,
+    ] {
+        for chunk in [1 << 20, 50_000, 999] {
+            post(kind, document.clone(), chunk).await.expect(201);
+        }
+    }
+    for (what, broken) in [
+        ("cut", document[..document.len() - 1].to_owned()),
+        ("cut inside", document[..100_000].to_owned()),
+        ("continued", format!("{document},")),
+        ("doubled", format!("{document}{document}")),
+    ] {
+        let reply = post(None, broken, 50_000).await;
+        is_envelope(&reply, what);
+        reply.refused(400, "parse_error");
+    }
+    srv.settle().await;
+}

@@ -321,3 +321,92 @@ async fn every_writing_endpoint_survives_every_broken_body() {
     }
     alice.client.get("/user/profile/").await.expect(200);
 }
+
+/// The same where long texts are taken out of the document while it arrives.
+#[tokio::test]
+async fn large_bodies_made_to_break_the_reader_are_refused() {
+    let srv = TestServer::start().await;
+    let alice = srv.user("alice").await;
+    let send = async |body: Vec<u8>| {
+        let begun = Instant::now();
+        let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        let request = alice
+            .client
+            .request(Method::POST, "/file/")
+            .header("content-type", "application/json");
+        let reply = alice.client.send(request.body(body)).await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{shown}: {:?}",
+            begun.elapsed()
+        );
+        tells_nothing(&reply, &shown);
+        is_envelope(&reply, &shown);
+        reply
+    };
+    let text = "QUJD".repeat(50_000);
+    let good = json!({ "name": "a", "content_type": "a/b", "size": 1, "file_content": text }).to_string();
+    let content = |inside: &[u8]| {
+        let (start, end) = good.split_at(good.find("QUJD").unwrap() + 100_000);
+        [start.as_bytes(), inside, end.as_bytes()].concat()
+    };
+    let broken: Vec<Vec<u8>> = vec![
+        content(b"\xff"),
+        content(b"\xc0\xaf"),
+        content(b"\xed\xa0\x80"),
+        content(b"\xe6\x96"),
+        content(b"\n"),
+        content(b"\0"),
+        content(br"\x"),
+        content(br"\ud800"),
+        content(br"\udc00\ud800"),
+        content(br"\u12"),
+        content(b"\""),
+        good.replace('}', "").into_bytes(),
+        good.replace('}', "\\").into_bytes(),
+        good.replace("\":\"", "\"\"").into_bytes(),
+        good.replace('{', "[").into_bytes(),
+        good.replace("\"size\":1", "\"size\":01").into_bytes(),
+        good.replace("\"size\":1", "\"size\":tr ue").into_bytes(),
+        format!("{}{good}", "[".repeat(40)).into_bytes(),
+        format!("{}{good}", "[".repeat(100_000)).into_bytes(),
+        format!("{}{good}", "]".repeat(100_000)).into_bytes(),
+        format!("{}{good}", "\"".repeat(100_000)).into_bytes(),
+        format!("{}{good}", "\\".repeat(100_000)).into_bytes(),
+        [&[0; 100_000][..], good.as_bytes()].concat(),
+        utf16(&good),
+    ];
+    for body in broken {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        let reply = send(body).await;
+        assert_eq!(reply.status, 400, "{shown}: {}", reply.text());
+        assert_eq!(reply.json()["code"], "parse_error", "{shown}");
+    }
+    let key = format!("{{\"{}\":\"{text}\"}}", "k".repeat(1 << 20));
+    let key_of_escapes = format!("{{\"{}\":\"{text}\"}}", "\\u0066".repeat(100_000));
+    let nested = format!("{}\"{text}\"{}", "{\"file_content\":".repeat(32), "}".repeat(32));
+    let repeated = format!(
+        "{{{}\"size\":1}}",
+        format!("\"file_content\":\"{text}\",").repeat(20)
+    );
+    let batch = format!("[{}]", vec![good.as_str(); 30].join(","));
+    for body in [key, key_of_escapes, nested, repeated, batch] {
+        let shown: String = body.chars().take(60).collect();
+        let reply = send(body.into_bytes()).await;
+        assert_eq!(
+            reply.json()["code"],
+            "validation_error",
+            "{shown}: {}",
+            reply.text()
+        );
+    }
+    assert_eq!(sql::number(&srv, "SELECT COUNT(*) FROM files").await, 0);
+    let staged = std::fs::read_dir(srv.data.path().join("staging"))
+        .unwrap()
+        .flatten();
+    let left: Vec<_> = staged
+        .map(|e| e.file_name())
+        .filter(|n| !n.to_string_lossy().starts_with('.'))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}

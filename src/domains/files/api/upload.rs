@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 use yunque_kernel::auth::Caller;
 use yunque_kernel::error::messages;
 use yunque_kernel::http::{
-    Body, BodyDigest, Bucket, Created, Json, MultipartBody, Replayable, RequestInfo, Scope, body,
+    Body, BodyDigest, Bucket, ContentBody, Created, Json, MultipartBody, Replayable, RequestInfo, Scope, body,
 };
 use yunque_kernel::{ApiError, Faults, FileId, Text};
 
 use super::FilesTags;
 use super::files::text;
-use super::parse::{Labels, content, labels};
+use super::parse::{Labels, labels};
 use crate::Files;
 use crate::dto::{
     self, FileCreatedOut, FileMultipartIn, FileOut, FileUploadIn, FileUploadOut, PresignIn, PresignOut,
@@ -23,7 +23,7 @@ use crate::dto::{
 };
 use crate::error::{FilesError, codes};
 use crate::service::{NewPresign, NewUpload, Placement, PresignedUpload, Restarted};
-use crate::staging::Staged;
+use crate::staging::{self, Staged};
 use crate::status::Source;
 
 /// Body limit of the multipart way: the file and room for its other parts.
@@ -58,18 +58,19 @@ impl UploadApi {
         &self,
         caller: Caller,
         info: RequestInfo,
-        body: Body<FileUploadIn, { body::BASE64_LIMIT }>,
+        body: ContentBody<FileUploadIn, { body::BASE64_LIMIT }>,
     ) -> Result<Replayable<Created<FileUploadOut>>, ApiError> {
+        let received = body.read(self.files.contents()).await?;
         self.files.limits().quick(Bucket::FileCreate, caller.user_id)?;
-        let (input, digest) = body.into_parts();
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
         self.files
             .idempotency()
-            .run(scope, digest, |claim| async move {
-                let (items, single) = match input {
-                    FileUploadIn::One(item) => (vec![self.files.decode_one(item).await?], true),
-                    FileUploadIn::Many(items) => (self.files.decode_batch(items).await?, false),
+            .run(scope, received.digest, |claim| async move {
+                let contents = received.contents;
+                let (items, single) = match received.value {
+                    FileUploadIn::One(item) => (vec![self.files.decode_one(item, contents).await?], true),
+                    FileUploadIn::Many(items) => (self.files.decode_batch(items, contents).await?, false),
                 };
                 let mut uploads = Vec::with_capacity(items.len());
                 for item in items {
@@ -188,18 +189,18 @@ impl UploadApi {
         caller: Caller,
         info: RequestInfo,
         id: Path<FileId>,
-        body: Body<RetryUploadIn, { body::BASE64_LIMIT }>,
+        body: ContentBody<RetryUploadIn, { body::BASE64_LIMIT }>,
     ) -> Result<Replayable<Json<RetryUploadOut>>, ApiError> {
-        let (input, digest) = body.into_parts();
+        let received = body.read(self.files.contents()).await?;
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
         let (id, lang) = (id.0, info.lang);
         self.files
             .idempotency()
-            .run(scope, digest, |claim| async move {
+            .run(scope, received.digest, |claim| async move {
                 let size = self.files.retry_size(&place, id).await?;
-                let staged = match input.file_content {
-                    Some(text) => Some(self.stage_retry(text, size).await?),
+                let staged = match received.value.file_content {
+                    Some(text) => Some(self.files.stage_again(text, received.contents, size).await?),
                     None => None,
                 };
                 let answer = move |r: &Restarted| restarted(r, lang).to_json();
@@ -211,31 +212,6 @@ impl UploadApi {
 }
 
 impl UploadApi {
-    /// Decodes and stages new content, which must have the recorded size.
-    async fn stage_retry(&self, base64: String, size: u64) -> Result<Staged, ApiError> {
-        let decode = move || {
-            let mut faults = Faults::new();
-            let bytes = content(&mut faults, Some(&base64), Some(size));
-            bytes.ok_or_else(|| faults.into_error())
-        };
-        let bytes = tokio::task::spawn_blocking(decode)
-            .await
-            .map_err(ApiError::internal)??;
-        if bytes.len() as u64 != size {
-            return Err(FilesError::SizeMismatch {
-                declared: size,
-                actual: bytes.len() as u64,
-            }
-            .into());
-        }
-        Ok(self
-            .files
-            .staging()
-            .stage(bytes)
-            .await
-            .map_err(FilesError::from)?)
-    }
-
     /// Reads the parts in their order; the file is staged while it arrives.
     async fn take_multipart(
         &self,
@@ -306,19 +282,12 @@ impl UploadApi {
         let mut bytes = tokio_util::io::ReaderStream::with_capacity(part.into_async_read(), 64 * 1024);
         while let Some(chunk) = bytes.next().await {
             let chunk = chunk.map_err(|e| fault.explain().caused_by(e))?;
-            intake.push(chunk).await.map_err(staging_failure)?;
+            intake.push(chunk).await.map_err(staging::failure)?;
             if intake.size() > self.files.settings().stream_max {
                 return Err(FilesError::TooLarge.into());
             }
         }
-        Ok(intake.finish().await.map_err(staging_failure)?)
-    }
-}
-
-fn staging_failure(error: std::io::Error) -> FilesError {
-    match error.kind() {
-        std::io::ErrorKind::FileTooLarge => FilesError::TooLarge,
-        _ => FilesError::Staging(error),
+        Ok(intake.finish().await.map_err(staging::failure)?)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Staged bodies as rows.
 
+use std::collections::HashMap;
+use std::io;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use sea_orm::sea_query::{Alias, Query};
 use sea_orm::{ConnectionTrait, Value};
-use std::io;
 use yunque_kernel::db::dialect;
 use yunque_kernel::{Db, DbError, Tx};
 
@@ -63,6 +65,28 @@ pub(super) async fn open(db: &Db, reference: &str) -> Result<Option<(u64, Staged
     Ok(Some((total, stream::iter([Ok(first)]).chain(rest).boxed())))
 }
 
+/// Bodies of one row each, by their reference.
+pub(super) async fn read_all(db: &Db, references: Vec<&str>) -> Result<HashMap<String, Bytes>, DbError> {
+    if references.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let conn = db.reader();
+    let sql = format!(
+        "SELECT staged_ref, bytes FROM staged_blobs WHERE chunk = 0 AND staged_ref IN {}",
+        dialect::marks(references.len())
+    );
+    let values = references.into_iter().map(Value::from);
+    let rows = conn
+        .query_all_raw(dialect::statement(conn.get_database_backend(), &sql, values))
+        .await?;
+    let mut bodies = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let bytes: Vec<u8> = row.try_get_by_index(1)?;
+        bodies.insert(row.try_get_by_index(0)?, Bytes::from(bytes));
+    }
+    Ok(bodies)
+}
+
 /// `LENGTH` is 32 bits wide on PostgreSQL and 64 elsewhere.
 fn length(row: &sea_orm::QueryResult) -> Result<i64, DbError> {
     match row.try_get_by_index::<i64>(0) {
@@ -88,12 +112,15 @@ pub(super) async fn exists(conn: &impl ConnectionTrait, reference: &str) -> Resu
     Ok(conn.query_one_raw(stmt).await?.is_some())
 }
 
-pub(super) async fn delete(tx: &Tx, reference: &str) -> Result<(), DbError> {
-    dialect::execute(
-        tx,
-        "DELETE FROM staged_blobs WHERE staged_ref = ?",
-        [reference.into()],
-    )
-    .await
-    .map(|_| ())
+pub(super) async fn delete(tx: &Tx, references: Vec<&str>) -> Result<(), DbError> {
+    if references.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "DELETE FROM staged_blobs WHERE staged_ref IN {}",
+        dialect::marks(references.len())
+    );
+    dialect::execute(tx, &sql, references.into_iter().map(Value::from))
+        .await
+        .map(drop)
 }

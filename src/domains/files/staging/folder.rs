@@ -69,19 +69,15 @@ impl Folder {
         &self.0.identity
     }
 
-    /// A new file, removed again unless it is published and kept.
-    pub(super) async fn create(&self) -> io::Result<(Guard, File)> {
-        let name = Uuid::new_v4().simple().to_string();
-        let path = self.0.root.join(format!("{name}.tmp"));
-        let file = File::create_new(&path).await?;
-        Ok((
-            Guard {
-                folder: self.clone(),
-                name,
-                keep: false,
-            },
-            file,
-        ))
+    /// A new file, removed again unless it is published and kept. Blocks.
+    pub(super) fn create(&self) -> io::Result<(Guard, std::fs::File)> {
+        let guard = Guard {
+            folder: self.clone(),
+            name: Uuid::new_v4().simple().to_string(),
+            keep: false,
+        };
+        let file = std::fs::File::create_new(guard.incoming())?;
+        Ok((guard, file))
     }
 
     pub(super) async fn read(&self, name: &str) -> io::Result<Option<(u64, StagedStream)>> {
@@ -151,17 +147,20 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Gives the file its final name and makes the name durable.
-    pub async fn publish(&self) -> io::Result<String> {
-        let root = self.folder.0.root.clone();
-        let name = self.name.clone();
-        let rename = move || {
-            std::fs::rename(root.join(format!("{name}.tmp")), root.join(&name))?;
-            std::fs::File::open(&root)?.sync_all()
-        };
-        tokio::task::spawn_blocking(rename)
-            .await
-            .map_err(io::Error::other)??;
+    fn incoming(&self) -> PathBuf {
+        self.folder.0.root.join(format!("{}.tmp", self.name))
+    }
+
+    /// Opens the file again. Blocks.
+    pub fn reopen(&self) -> io::Result<std::fs::File> {
+        std::fs::File::options().write(true).open(self.incoming())
+    }
+
+    /// Gives the file its final name and makes the name durable. Blocks.
+    pub fn publish(&self) -> io::Result<String> {
+        let root = &self.folder.0.root;
+        std::fs::rename(self.incoming(), root.join(&self.name))?;
+        std::fs::File::open(root)?.sync_all()?;
         Ok(self.name.clone())
     }
 

@@ -7,13 +7,21 @@
 //!   processes that see the folder drain.
 //! * With `UPLOAD_STAGING=db` larger bodies become 256 KiB rows as well, at most 64 MiB a file.
 //!
+//! A body is taken in by a [`Spool`], which keeps small ones in memory and writes large ones to the
+//! folder as they come: through an [`Intake`] where bytes arrive as such, through [`JsonContents`]
+//! where they arrive as base64 in JSON. What is left of requests that came to nothing is removed with
+//! them; what is left of a process that died, by the sweep.
+//!
 //! A reference is `db/{uuid}` or `{identity}/{uuid}`. An accepted upload survives process and host
 //! restarts, not the loss of the disk.
 
 mod blobs;
+mod contents;
 mod folder;
 mod intake;
+mod spool;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
@@ -24,9 +32,13 @@ use futures_util::Stream;
 use uuid::Uuid;
 use yunque_kernel::{Db, DbError, Tx};
 
+pub use contents::{JsonContents, Spooled, Upload};
 pub use folder::Folder;
 pub use intake::Intake;
+pub use spool::Spool;
 
+use crate::FilesError;
+use crate::entity::file::Model;
 use crate::settings::StagingMode;
 
 /// Bodies up to this size go into the accepting transaction.
@@ -115,19 +127,19 @@ impl Staging {
         }
     }
 
-    /// Starts taking a body of unknown length in.
-    pub fn intake(&self) -> Intake {
-        Intake::new(self.folder.clone(), self.mode)
+    /// Starts taking a body of unknown length in, on threads that may block.
+    pub fn spool(&self) -> Spool {
+        Spool::new(self.folder.clone(), self.mode)
     }
 
-    /// Takes in bytes that are in memory already.
-    ///
-    /// # Errors
-    /// The disk is full or gone.
-    pub async fn stage(&self, bytes: Bytes) -> io::Result<Staged> {
-        let mut intake = self.intake();
-        intake.push(bytes).await?;
-        intake.finish().await
+    /// The same for async readers.
+    pub fn intake(&self) -> Intake {
+        Intake::new(self.spool())
+    }
+
+    /// Starts taking the contents of a JSON body in; `max` bytes of them, decoded.
+    pub fn contents(&self, max: u64) -> JsonContents {
+        JsonContents::new(self.clone(), max)
     }
 
     /// Opens a staged body for reading. `None`: the bytes are gone.
@@ -156,21 +168,46 @@ impl Staging {
         }
     }
 
+    /// The bodies of these files that are one row each, by their reference.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(crate) async fn read_rows(&self, files: &[Model]) -> Result<HashMap<String, Bytes>, DbError> {
+        let small = files.iter().filter(|f| f.size <= INLINE_MAX as i64);
+        let references = small.filter_map(|f| f.staged_ref.as_deref());
+        blobs::read_all(&self.db, references.filter(|r| r.starts_with("db/")).collect()).await
+    }
+
     /// Removes the rows of a body inside the caller's transaction, and its file after the commit.
     ///
     /// # Errors
     /// As the database says.
     pub async fn discard(&self, tx: &Tx, reference: &str) -> Result<(), DbError> {
-        match reference.split_once('/') {
-            Some(("db", _)) => blobs::delete(tx, reference).await,
-            Some((identity, name)) if identity == self.folder.identity() => {
-                let (folder, name) = (self.folder.clone(), name.to_owned());
-                tx.after_commit(move || folder.remove(&name));
-                Ok(())
+        self.discard_all(tx, [reference].into_iter()).await
+    }
+
+    /// The same for several.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn discard_all(
+        &self,
+        tx: &Tx,
+        references: impl Iterator<Item = &str> + Send,
+    ) -> Result<(), DbError> {
+        let mut rows = Vec::new();
+        for reference in references {
+            match reference.split_once('/') {
+                Some(("db", _)) => rows.push(reference),
+                Some((identity, name)) if identity == self.folder.identity() => {
+                    let (folder, name) = (self.folder.clone(), name.to_owned());
+                    tx.after_commit(move || folder.remove(&name));
+                }
+                // A file of another host; that host's sweep finds it without a row.
+                _ => {}
             }
-            // A file of another host; that host's sweep finds it without a row.
-            _ => Ok(()),
         }
+        blobs::delete(tx, rows).await
     }
 
     /// Names of files in the folder older than `age`, at most `max`.
@@ -179,6 +216,14 @@ impl Staging {
     /// The folder cannot be listed.
     pub fn old_files(&self, age: Duration, max: usize) -> io::Result<Vec<String>> {
         self.folder.old_files(age, max)
+    }
+}
+
+/// What clients hear when a body could not be taken in.
+pub(crate) fn failure(error: io::Error) -> FilesError {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => FilesError::TooLarge,
+        _ => FilesError::Staging(error),
     }
 }
 

@@ -52,9 +52,12 @@ pub(super) fn check_of(name: &str) -> Option<FormatCheck> {
     })
 }
 
-/// Passwords are taken as they are.
+/// The `format` of chat texts, which are kept with the blanks at their ends.
+pub const MESSAGE_FORMAT: &str = "message-text";
+
+/// Passwords and chat texts are taken as they are.
 pub(super) fn is_verbatim(format: Option<&str>) -> bool {
-    format.is_some_and(|f| f.contains("password"))
+    format.is_some_and(|f| f.contains("password") || f == MESSAGE_FORMAT)
 }
 
 /// The `format` of texts that become file names: control characters are not refused, because the

@@ -5,13 +5,13 @@ use serde_json::Value;
 use crate::error::{ApiError, common};
 
 /// Deepest nesting of arrays and objects.
-const MAX_DEPTH: usize = 32;
+pub(super) const MAX_DEPTH: usize = 32;
 
 /// Parses UTF-8 JSON. Nothing at all is `{}`.
 ///
 /// # Errors
 /// 400 `parse_error`; the parser's own words are not repeated.
-pub(super) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Object(serde_json::Map::new()));
     }

@@ -4,8 +4,10 @@
 //! that same schema with all faults collected, and only then parsed into the type. A body that is
 //! empty counts as `{}`; one larger than `LIMIT` is refused while it is read; one over 256 KiB
 //! first takes memory from a process-wide budget. [`FormOrJson`] also takes HTML forms.
-//! [`RawBody`] and [`MultipartBody`] stream.
+//! [`ContentBody`] is a [`Body`] whose long contents are taken out while it is read. [`RawBody`] and
+//! [`MultipartBody`] stream.
 
+mod content;
 mod form;
 mod formats;
 mod gate;
@@ -24,12 +26,15 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub use formats::{FILE_NAME_FORMAT, FormatCheck, FormatFault, is_email, register_format};
+pub use content::{CONTENT_FORMAT, Content, ContentBody, Contents, Received};
+pub use formats::{FILE_NAME_FORMAT, FormatCheck, FormatFault, MESSAGE_FORMAT, is_email, register_format};
 pub use gate::{BodyGate, BodyMemory};
+pub(crate) use json::parse as parse_json;
 pub use stream::{FilePart, MultipartBody, RawBody, RawFault};
 pub(super) use walk::{clean, has_forbidden_control};
 
 use crate::error::{ApiError, common};
+use content::Mark;
 use read::Media;
 
 /// The limit of JSON bodies that say nothing else: 1 MiB.
@@ -92,14 +97,7 @@ impl<'a, T: ParseFromJSON + 'static, const LIMIT: u64> ApiExtractor<'a> for Body
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        Some(MetaRequest {
-            description: None,
-            content: vec![MetaMediaType {
-                content_type: "application/json",
-                schema: T::schema_ref(),
-            }],
-            required: shape::shape_of::<T>().has_required(),
-        })
+        Some(json_request::<T>())
     }
 
     async fn from_request(
@@ -113,10 +111,22 @@ impl<'a, T: ParseFromJSON + 'static, const LIMIT: u64> ApiExtractor<'a> for Body
             let (parsed, digest) = (json::parse(&bytes)?, BodyDigest::of(&bytes));
             // Not one copy more than `COPIES`.
             drop(bytes);
-            Ok((checked::<T>(parsed)?, digest))
+            Ok((checked::<T>(parsed, None)?, digest))
         })
         .await?;
         Ok(Body { value, digest })
+    }
+}
+
+/// How a JSON body of type `T` is published.
+fn json_request<T: ParseFromJSON + 'static>() -> MetaRequest {
+    MetaRequest {
+        description: None,
+        content: vec![MetaMediaType {
+            content_type: "application/json",
+            schema: T::schema_ref(),
+        }],
+        required: shape::shape_of::<T>().has_required(),
     }
 }
 
@@ -170,7 +180,7 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for FormOrJson<T> {
         read::require(media, &[Media::Json, Media::Form], bytes.is_empty())?;
         let digest = BodyDigest::of(&bytes);
         let value = match media {
-            Media::Form => checked::<T>(form::to_json(&shape::shape_of::<T>(), &bytes))?,
+            Media::Form => checked::<T>(form::to_json(shape::shape_of::<T>(), &bytes), None)?,
             _ => from_json::<T>(&bytes)?,
         };
         Ok(FormOrJson { value, digest })
@@ -182,16 +192,16 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for FormOrJson<T> {
 /// # Errors
 /// 400 `parse_error`, or 400 with every fault.
 pub fn from_json<T: ParseFromJSON + 'static>(bytes: &[u8]) -> Result<T, ApiError> {
-    checked(json::parse(bytes)?)
+    checked(json::parse(bytes)?, None)
 }
 
-fn checked<T: ParseFromJSON + 'static>(mut value: Value) -> Result<T, ApiError> {
+fn checked<T: ParseFromJSON + 'static>(mut value: Value, mark: Option<&Mark>) -> Result<T, ApiError> {
     let shape = shape::shape_of::<T>();
     let fits = value.is_object() || (value.is_array() && shape.takes_array());
     if !fits {
         return Err(common::PARSE_ERROR.into());
     }
-    walk::walk(&shape, &mut value).into_result(())?;
+    walk::walk(shape, &mut value, mark).into_result(())?;
     T::parse_from_json(Some(value)).map_err(|_| {
         // Its text may repeat the input, so only the type is named.
         tracing::debug!(body.r#type = %T::name(), "a body passed its schema but not its type; register a format check");

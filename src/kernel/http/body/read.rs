@@ -20,6 +20,13 @@ pub(super) enum Media {
     Other,
 }
 
+impl Media {
+    /// A missing type is up to the parser.
+    pub fn may_be_json(self) -> bool {
+        matches!(self, Media::Json | Media::Missing)
+    }
+}
+
 pub(super) fn media_of(request: &Request) -> Media {
     let Some(value) = request.headers().get("content-type") else {
         return Media::Missing;

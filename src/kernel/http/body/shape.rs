@@ -2,12 +2,13 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use serde_json::Value;
 
+use super::content::CONTENT_FORMAT;
 use super::formats;
 
 /// One place in a document.
@@ -43,6 +44,8 @@ pub(super) enum Node {
 pub(super) struct TextRule {
     pub verbatim: bool,
     pub controls: bool,
+    /// Taken out of the body while it is read, when it is long.
+    pub content: bool,
     pub min: usize,
     pub max: usize,
     pub allowed: Vec<Value>,
@@ -95,6 +98,22 @@ impl Shape {
         }
     }
 
+    /// Bytes of the longest name of a field anywhere in it.
+    pub fn longest_name(&self) -> usize {
+        fn of(node: &Node) -> usize {
+            match node {
+                Node::List { item, .. } => of(item),
+                Node::Choice { arms, .. } => arms.iter().map(of).max().unwrap_or(0),
+                Node::Object(rule) => {
+                    let fields = rule.fields.iter().map(|f| f.name.len().max(of(&f.node)));
+                    fields.max().unwrap_or(0)
+                }
+                _ => 0,
+            }
+        }
+        self.named.iter().map(of).max().unwrap_or(0).max(of(&self.root))
+    }
+
     /// Is there a field without which the body is not valid?
     pub fn has_required(&self) -> bool {
         match self.resolve(&self.root) {
@@ -104,20 +123,23 @@ impl Shape {
     }
 }
 
-/// The shape of `T`, compiled on first use. Types do not change while a process runs.
-pub(super) fn shape_of<T: Type + 'static>() -> Arc<Shape> {
-    static CACHE: RwLock<Option<HashMap<TypeId, Arc<Shape>>>> = RwLock::new(None);
+/// The shape of `T`, compiled on first use and kept: types do not change while a process runs.
+pub(super) fn shape_of<T: Type + 'static>() -> &'static Shape {
+    static CACHE: RwLock<Option<HashMap<TypeId, &'static Shape>>> = RwLock::new(None);
     let id = TypeId::of::<T>();
     let known = CACHE
         .read()
         .unwrap_or_else(PoisonError::into_inner)
         .as_ref()
-        .and_then(|c| c.get(&id).cloned());
+        .and_then(|c| c.get(&id).copied());
     known.unwrap_or_else(|| {
-        let shape = Arc::new(compile::<T>());
+        let shape = compile::<T>();
         let mut cache = CACHE.write().unwrap_or_else(PoisonError::into_inner);
-        cache.get_or_insert_default().insert(id, shape.clone());
-        shape
+        // Another thread may have been faster; only one is kept for good.
+        cache
+            .get_or_insert_default()
+            .entry(id)
+            .or_insert_with(|| Box::leak(Box::new(shape)))
     })
 }
 
@@ -275,6 +297,7 @@ fn text_rule(schema: &MetaSchema) -> TextRule {
     TextRule {
         verbatim: formats::is_verbatim(schema.format),
         controls: formats::takes_controls(schema.format),
+        content: schema.format == Some(CONTENT_FORMAT),
         min: schema.min_length.unwrap_or(0),
         max: schema.max_length.unwrap_or(usize::MAX),
         allowed: schema.enum_items.clone(),

@@ -119,6 +119,19 @@ impl<T, const LIMIT: u64> MultipartBody<T, LIMIT> {
         next.map_err(|e| self.explain(e))
     }
 
+    /// Takes memory for `bytes` of parts that will be held as a whole, until the request is over.
+    ///
+    /// # Errors
+    /// 503 when the budget of all bodies is used up.
+    pub async fn hold(&self, bytes: u64) -> Result<(), ApiError> {
+        self.gate.hold(bytes).await
+    }
+
+    /// The announced length of the whole body.
+    pub fn declared(&self) -> Option<u64> {
+        self.gate.declared()
+    }
+
     /// Reads a part that nobody wants, piece by piece.
     ///
     /// # Errors

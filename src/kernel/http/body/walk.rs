@@ -6,16 +6,19 @@
 
 use serde_json::{Map, Value};
 
+use super::content::Mark;
 use super::shape::{Discriminator, Node, ObjectRule, Shape, TextRule};
 use crate::error::{Faults, Text, messages};
 
 /// Enough to help, too few to flood a client or a log.
 const MAX_FAULTS: usize = 100;
 
-/// Checks and cleans `value`. Faults are in the order of the fields' declaration.
-pub(super) fn walk(shape: &Shape, value: &mut Value) -> Faults {
+/// Checks and cleans `value`. Faults are in the order of the fields' declaration. `mark` tells which
+/// texts stand for contents that were taken out of this body.
+pub(super) fn walk(shape: &Shape, value: &mut Value, mark: Option<&Mark>) -> Faults {
     let mut walker = Walker {
         shape,
+        mark,
         faults: Faults::new(),
         count: 0,
     };
@@ -75,6 +78,7 @@ impl<'a> Path<'a> {
 
 struct Walker<'a> {
     shape: &'a Shape,
+    mark: Option<&'a Mark>,
     faults: Faults,
     count: usize,
 }
@@ -122,6 +126,9 @@ impl Walker<'_> {
     }
 
     fn text(&mut self, rule: &TextRule, text: &mut String, path: &Path<'_>) {
+        if rule.content && self.mark.is_some_and(|mark| mark.is_in(text)) {
+            return;
+        }
         if !rule.controls && has_forbidden_control(text) {
             return self.fault(path, messages::BAD_CHARACTER);
         }
@@ -246,6 +253,7 @@ impl Walker<'_> {
         for arm in fitting.iter().filter(|_| fitting.len() > 1) {
             let mut attempt = Walker {
                 shape,
+                mark: self.mark,
                 faults: Faults::new(),
                 count: 0,
             };
