@@ -16,6 +16,8 @@ mod m0002_accounts;
 mod m0003_credentials;
 mod m0004_mail;
 mod m0005_files;
+mod m0006_password_reset;
+mod m0007_support;
 mod schema;
 
 /// Applies and rolls back the migrations below, in this order.
@@ -30,6 +32,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_credentials::Migration),
             Box::new(m0004_mail::Migration),
             Box::new(m0005_files::Migration),
+            Box::new(m0006_password_reset::Migration),
+            Box::new(m0007_support::Migration),
         ]
     }
 }

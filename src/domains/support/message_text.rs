@@ -1,0 +1,102 @@
+//! The text of a message. Unlike other input it is kept as it came, blanks at its ends included
+//! (contract "agents" 3.5).
+
+use std::borrow::Cow;
+
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
+use serde_json::Value;
+use yunque_kernel::error::messages;
+use yunque_kernel::http::body::MESSAGE_FORMAT;
+use yunque_kernel::{ApiError, Faults};
+
+use crate::error::SupportError;
+
+/// Characters.
+pub const MAX_TEXT: usize = 5000;
+
+/// What a client sent, not yet looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageText(pub String);
+
+impl MessageText {
+    /// Line ends become `\n`; nothing else changes.
+    ///
+    /// # Errors
+    /// 400 `empty_content` for blanks only, 400 over 5000 characters or with control characters.
+    pub fn into_valid(self) -> Result<String, ApiError> {
+        let text = match self.0.contains('\r') {
+            true => self.0.replace("\r\n", "\n").replace('\r', "\n"),
+            false => self.0,
+        };
+        if text.trim().is_empty() {
+            return Err(SupportError::EmptyContent.into());
+        }
+        if text.chars().count() > MAX_TEXT {
+            return Err(Faults::one("content", messages::too_long(MAX_TEXT)));
+        }
+        if text.chars().any(|c| c < ' ' && !matches!(c, '\n' | '\t')) {
+            return Err(Faults::one("content", messages::BAD_CHARACTER));
+        }
+        Ok(text)
+    }
+}
+
+impl Type for MessageText {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "SupportMessageText".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        let mut schema = MetaSchema::new_with_format("string", MESSAGE_FORMAT);
+        schema.max_length = Some(MAX_TEXT);
+        MetaSchemaRef::Inline(Box::new(schema))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(self.as_raw_value().into_iter())
+    }
+}
+
+impl ParseFromJSON for MessageText {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        match value {
+            Some(Value::String(text)) => Ok(MessageText(text)),
+            other => Err(ParseError::expected_type(other.unwrap_or_default())),
+        }
+    }
+}
+
+impl ToJSON for MessageText {
+    fn to_json(&self) -> Option<Value> {
+        Some(self.0.clone().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid(text: &str) -> Result<String, &'static str> {
+        MessageText(text.to_owned()).into_valid().map_err(|e| e.code)
+    }
+
+    #[test]
+    fn text_is_kept_as_it_came() {
+        assert_eq!(valid("  a\r\nb\rc\t "), Ok("  a\nb\nc\t ".to_owned()));
+        for blank in ["", " ", "\n\t", "\u{3000}\u{a0}"] {
+            assert_eq!(valid(blank), Err("empty_content"), "{blank:?}");
+        }
+        assert!(valid(&"字".repeat(5000)).is_ok());
+        assert_eq!(valid(&"字".repeat(5001)), Err("validation_error"));
+        assert_eq!(valid("a\0"), Err("validation_error"));
+    }
+}

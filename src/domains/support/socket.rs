@@ -1,0 +1,266 @@
+//! `/ws/chat/sessions/{id}/`: a support session, live.
+//!
+//! Frames go through the same service methods as requests. Whoever may take part in the session may
+//! be here; that is asked again after every system message, since it may tell of another agent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::{Object, OpenApi};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+use yunque_kernel::http::Bucket;
+use yunque_kernel::ws::{Broadcast, Endpoint, Handshake, Incoming, Log, Opened, Peer, Tail, Upgraded, Ws};
+use yunque_kernel::{ApiError, SupportSessionId};
+
+use crate::api::SupportTags;
+use crate::dto::{self, SupportMessageIn};
+use crate::entity::message;
+use crate::kinds::ContentType;
+use crate::repo::{self, Cursor};
+use crate::{Support, SupportError, frames};
+
+/// Somebody who says nothing more for so long has stopped typing.
+const TYPING_LASTS: Duration = Duration::from_secs(6);
+/// How often the others are told that somebody types.
+const TYPING_TOLD: Duration = Duration::from_secs(1);
+
+/// `{"type":"typing"}` of a client.
+#[derive(Debug, Object)]
+struct SupportTypingFrame {
+    is_typing: bool,
+}
+
+/// `{"type":"read"}` of a client.
+#[derive(Debug, Object)]
+struct SupportReadFrame {
+    #[oai(validator(minimum(value = "1")))]
+    message_id: i64,
+}
+
+/// What a connection remembers.
+#[derive(Debug, Default)]
+pub struct Seat {
+    /// Set while this user types.
+    typing_until: Option<Instant>,
+    told_at: Option<Instant>,
+}
+
+/// The sockets of support sessions.
+pub struct SupportSocket {
+    support: Support,
+    log: Arc<dyn Log>,
+}
+
+impl SupportSocket {
+    fn new(support: Support) -> Self {
+        SupportSocket {
+            log: Arc::new(Messages(support.clone())),
+            support,
+        }
+    }
+
+    async fn send(&self, peer: &Peer, id: SupportSessionId, frame: &Incoming) -> Result<(), ApiError> {
+        peer.require_write()?;
+        self.support
+            .limits()
+            .quick(Bucket::ChatSend, peer.caller.user_id)?;
+        let input: SupportMessageIn = frame.read()?;
+        if input.content_type == Some(ContentType::Image) {
+            return Err(SupportError::ImageRequired.into());
+        }
+        let text = input.content.ok_or(SupportError::EmptyContent)?.into_valid()?;
+        self.support.send_text(&peer.caller, id, text).await?;
+        Ok(())
+    }
+
+    fn typing(&self, peer: &Peer, room: i64, seat: &mut Seat, is_typing: bool) {
+        let now = Instant::now();
+        let was_typing = seat.typing_until.is_some();
+        seat.typing_until = is_typing.then(|| now + TYPING_LASTS);
+        let told_lately = seat.told_at.is_some_and(|at| now < at + TYPING_TOLD);
+        if is_typing && told_lately || !is_typing && !was_typing {
+            return;
+        }
+        if is_typing {
+            seat.told_at = Some(now);
+        }
+        let topic = frames::topic(SupportSessionId(room));
+        let frame = frames::typing(&peer.caller, is_typing);
+        self.support.hub().publish(&topic, frame);
+    }
+}
+
+#[async_trait]
+impl Endpoint for SupportSocket {
+    type Seat = Seat;
+
+    const NAME: &'static str = "support_session";
+
+    fn topic(&self, room: i64) -> String {
+        frames::topic(SupportSessionId(room))
+    }
+
+    fn log(&self) -> Arc<dyn Log> {
+        self.log.clone()
+    }
+
+    async fn open(&self, peer: &Peer, room: i64) -> Result<Opened<Seat>, ApiError> {
+        let id = SupportSessionId(room);
+        let joined = self.support.can_join(id, &peer.caller).await?;
+        let mut greeting = Map::new();
+        let session = json!({ "id": joined.session, "is_active": joined.is_active });
+        greeting.insert("session".to_owned(), session);
+        Ok(Opened {
+            seat: Seat::default(),
+            greeting,
+            last: joined.last_message_id,
+        })
+    }
+
+    async fn recheck(&self, peer: &Peer, room: i64, _seat: &mut Seat) -> Result<(), ApiError> {
+        self.support
+            .can_join(SupportSessionId(room), &peer.caller)
+            .await?;
+        Ok(())
+    }
+
+    async fn on_frame(
+        &self,
+        peer: &Peer,
+        room: i64,
+        seat: &mut Seat,
+        frame: Incoming,
+    ) -> Result<Option<Value>, ApiError> {
+        let id = SupportSessionId(room);
+        match frame.kind.as_str() {
+            "chat_message" => self.send(peer, id, &frame).await?,
+            "typing" => {
+                peer.require_write()?;
+                let input: SupportTypingFrame = frame.read()?;
+                self.typing(peer, room, seat, input.is_typing);
+            }
+            "read" => {
+                peer.require_write()?;
+                let input: SupportReadFrame = frame.read()?;
+                self.support
+                    .mark_read(&peer.caller, id, Some(input.message_id))
+                    .await?;
+            }
+            _ => return Err(frame.unknown()),
+        }
+        Ok(None)
+    }
+
+    fn alarm(&self, seat: &Seat) -> Option<Instant> {
+        seat.typing_until
+    }
+
+    async fn on_alarm(&self, peer: &Peer, room: i64, seat: &mut Seat) {
+        if seat.typing_until.is_some_and(|until| until <= Instant::now()) {
+            self.typing(peer, room, seat, false);
+        }
+    }
+
+    async fn on_close(&self, peer: &Peer, room: i64, mut seat: Seat) {
+        self.typing(peer, room, &mut seat, false);
+    }
+}
+
+/// The stored messages of all sessions.
+struct Messages(Support);
+
+#[async_trait]
+impl Log for Messages {
+    async fn read(&self, room: i64, after: i64, limit: u64) -> Result<Vec<Broadcast>, ApiError> {
+        Ok(self.0.messages_after(room, after, limit).await?)
+    }
+
+    async fn tail(&self, room: i64, after: i64, upto: i64, most: u64) -> Result<Tail, ApiError> {
+        let reader = self.0.0.ctx.db.reader();
+        let before = repo::find_before_newest(reader, room, after, upto, most)
+            .await
+            .map_err(SupportError::from)?;
+        Ok(Tail {
+            from: before.unwrap_or(after),
+            truncated: before.is_some(),
+        })
+    }
+
+    async fn last(&self, rooms: &[i64]) -> Result<Vec<(i64, i64)>, ApiError> {
+        let reader = self.0.0.ctx.db.reader();
+        let last = repo::list_last_messages(reader, rooms).await;
+        Ok(last.map_err(SupportError::from)?)
+    }
+}
+
+impl Support {
+    async fn messages_after(
+        &self,
+        session: i64,
+        after: i64,
+        limit: u64,
+    ) -> Result<Vec<Broadcast>, SupportError> {
+        let cursor = Cursor {
+            after: Some(after),
+            before: None,
+            limit,
+        };
+        let (rows, _) = repo::list_messages(self.0.ctx.db.reader(), session, cursor).await?;
+        let senders: Vec<_> = rows.iter().map(message::Model::sender).collect();
+        let people = self.0.accounts.briefs(&senders).await?;
+        let shown = rows
+            .iter()
+            .map(|row| frames::stored(&dto::message(row, &people, &self.0.ctx.public_base_url), None));
+        Ok(shown.collect())
+    }
+
+    fn hub(&self) -> &yunque_kernel::realtime::Hub {
+        &self.0.ctx.realtime
+    }
+
+    /// The sockets of this domain.
+    pub fn sockets(&self, ws: &Ws) -> impl OpenApi + use<> {
+        SocketApi {
+            ws: ws.clone(),
+            endpoint: Arc::new(SupportSocket::new(self.clone())),
+        }
+    }
+}
+
+struct SocketApi {
+    ws: Ws,
+    endpoint: Arc<SupportSocket>,
+}
+
+#[OpenApi(prefix_path = "/ws/chat/sessions", tag = "SupportTags::Support")]
+impl SocketApi {
+    /// Opens a WebSocket to a session.
+    ///
+    /// For participants. The token stands in `?token=`, in `Authorization`, or in
+    /// `Sec-WebSocket-Protocol: bearer, <token>`; an API key in `X-API-Key`. With `since` every message
+    /// with a larger id comes first, then `resume_complete`. Frames are JSON text of at most 64 KiB.
+    /// The client sends `chat_message` (`content`), `typing` (`is_typing`), `read` (`message_id`),
+    /// `ping` and `auth` (`token`); the server sends `connection_established`, `chat_message`,
+    /// `typing`, `messages_read`, `session_closed`, `resume_complete`, `pong`, `auth_ok` and `error`.
+    /// Refusals come over the socket: an `error` frame and the close code 4400, 4401, 4403, 4404 or
+    /// 4429.
+    /// Errors: 426 `upgrade_required`, 503.
+    #[oai(path = "/:id", method = "get", operation_id = "open_support_socket")]
+    async fn open(
+        &self,
+        handshake: Handshake,
+        /// Id of the session.
+        id: Path<String>,
+        /// Access token.
+        #[oai(name = "token")]
+        _token: Query<Option<String>>,
+        /// Id of the last message that the client has; 0 for all.
+        #[oai(name = "since")]
+        _since: Query<Option<String>>,
+    ) -> Result<Upgraded, ApiError> {
+        handshake.open(&self.ws, &self.endpoint, &id.0).await
+    }
+}
