@@ -1,0 +1,228 @@
+//! Rooms in which texts are noted down: a user of the layer as a domain would be.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use poem_openapi::OpenApi;
+use poem_openapi::param::Path;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::super::*;
+use crate::error::{ApiError, common};
+
+pub struct Notes {
+    pub hub: Hub,
+    log: Arc<NotesLog>,
+    /// Stored, but never published.
+    pub loses: AtomicBool,
+    /// What `open` and `recheck` wait for.
+    pub slow: AtomicU64,
+    pub banned: Mutex<Vec<i64>>,
+    pub closed: AtomicU64,
+    pub handled: AtomicU64,
+}
+
+#[derive(Default)]
+pub struct NotesLog {
+    rooms: Mutex<HashMap<i64, Vec<(i64, String)>>>,
+    next: AtomicU64,
+    pub reads: AtomicU64,
+    pub is_down: AtomicBool,
+}
+
+impl Notes {
+    pub fn new(hub: Hub) -> Self {
+        Notes {
+            hub,
+            log: Arc::default(),
+            loses: AtomicBool::new(false),
+            slow: AtomicU64::new(0),
+            banned: Mutex::default(),
+            closed: AtomicU64::new(0),
+            handled: AtomicU64::new(0),
+        }
+    }
+
+    /// Stores a text. Ids are shared by all rooms, so inside one they have gaps.
+    pub fn store(&self, room: i64, text: &str) -> Broadcast {
+        let mut rooms = self.log.rooms.lock().unwrap();
+        let notes = rooms.entry(room).or_default();
+        let id = self.log.next.fetch_add(3, Ordering::SeqCst) as i64 + 3;
+        let previous = notes.last().map_or(0, |(id, _)| *id);
+        notes.push((id, text.to_owned()));
+        Broadcast::stored(id, Some(previous), &note(id, text))
+    }
+
+    /// Stores and publishes.
+    pub fn say(&self, room: i64, text: &str) -> i64 {
+        let broadcast = self.store(room, text);
+        let id = broadcast.position.expect("stored");
+        if !self.loses.load(Ordering::SeqCst) {
+            self.publish(room, &broadcast);
+        }
+        id
+    }
+
+    pub fn publish(&self, room: i64, broadcast: &Broadcast) {
+        self.hub.publish(&self.topic(room), broadcast.encode());
+    }
+
+    pub fn log_of(&self) -> &NotesLog {
+        &self.log
+    }
+
+    /// Removes a room and tells nobody.
+    pub fn remove(&self, room: i64) {
+        self.log.rooms.lock().unwrap().remove(&room);
+    }
+
+    async fn check(&self, peer: &Peer, room: i64) -> Result<(), ApiError> {
+        tokio::time::sleep(Duration::from_millis(self.slow.load(Ordering::SeqCst))).await;
+        let user = peer.caller.user_id.0;
+        if self.banned.lock().unwrap().contains(&user) {
+            return Err(common::PERMISSION_DENIED.into());
+        }
+        match room {
+            403 => Err(common::PERMISSION_DENIED.into()),
+            404 => Err(common::NOT_FOUND.into()),
+            410 => Err(codes::ROOM_CLOSED.into()),
+            500 => Err(ApiError::internal("secret words")),
+            503 => Err(ApiError::unavailable("secret words")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn note(id: i64, text: &str) -> Value {
+    json!({ "type": "note", "id": id, "text": text })
+}
+
+#[derive(Default)]
+pub struct NotesSeat {
+    ring_at: Option<Instant>,
+}
+
+#[async_trait]
+impl Log for NotesLog {
+    async fn read(&self, room: i64, after: i64, limit: u64) -> Result<Vec<Broadcast>, ApiError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(ApiError::unavailable("down"));
+        }
+        let rooms = self.rooms.lock().unwrap();
+        let notes = rooms.get(&room).into_iter().flatten();
+        let some = notes.filter(|(id, _)| *id > after).take(limit as usize);
+        Ok(some
+            .map(|(id, text)| Broadcast::stored(*id, None, &note(*id, text)))
+            .collect())
+    }
+
+    async fn tail(&self, room: i64, after: i64, upto: i64, most: u64) -> Result<Tail, ApiError> {
+        let rooms = self.rooms.lock().unwrap();
+        let notes = rooms.get(&room).into_iter().flatten().map(|(id, _)| *id);
+        let all: Vec<i64> = notes.filter(|id| *id > after && *id <= upto).collect();
+        let cut = all.len().checked_sub(most as usize + 1).map(|at| all[at]);
+        Ok(Tail {
+            from: cut.unwrap_or(after),
+            truncated: cut.is_some(),
+        })
+    }
+
+    async fn last(&self, ids: &[i64]) -> Result<Vec<(i64, i64)>, ApiError> {
+        let rooms = self.rooms.lock().unwrap();
+        let last = |id: &i64| Some((*id, rooms.get(id)?.last()?.0));
+        Ok(ids.iter().filter_map(last).collect())
+    }
+}
+
+#[async_trait]
+impl Endpoint for Notes {
+    type Seat = NotesSeat;
+
+    const NAME: &'static str = "notes";
+
+    fn topic(&self, room: i64) -> String {
+        format!("notes:{room}")
+    }
+
+    fn log(&self) -> Arc<dyn Log> {
+        self.log.clone()
+    }
+
+    async fn open(&self, peer: &Peer, room: i64) -> Result<Opened<NotesSeat>, ApiError> {
+        self.check(peer, room).await?;
+        let mut greeting = Map::new();
+        greeting.insert("room".into(), json!({ "id": room }));
+        let last = self.log.last(&[room]).await?;
+        Ok(Opened {
+            seat: NotesSeat::default(),
+            greeting,
+            last: last.first().map_or(0, |(_, id)| *id),
+        })
+    }
+
+    async fn recheck(&self, peer: &Peer, room: i64, _: &mut NotesSeat) -> Result<(), ApiError> {
+        self.check(peer, room).await
+    }
+
+    async fn on_frame(
+        &self,
+        peer: &Peer,
+        room: i64,
+        seat: &mut NotesSeat,
+        frame: Incoming,
+    ) -> Result<Option<Value>, ApiError> {
+        match frame.kind.as_str() {
+            "note" => {
+                peer.require_write()?;
+                let text = frame.body.get("text").and_then(Value::as_str).unwrap_or("");
+                self.say(room, text);
+                Ok(None)
+            }
+            "echo" => Ok(Some(json!({ "type": "echo", "body": frame.body }))),
+            "slow" => {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                self.handled.fetch_add(1, Ordering::SeqCst);
+                Ok(None)
+            }
+            "busy" => Err(common::THROTTLED.into()),
+            "broken" => Err(ApiError::internal("secret words")),
+            "ring" => {
+                seat.ring_at = Some(Instant::now() + Duration::from_millis(100));
+                Ok(None)
+            }
+            _ => Err(frame.unknown()),
+        }
+    }
+
+    fn alarm(&self, seat: &NotesSeat) -> Option<Instant> {
+        seat.ring_at
+    }
+
+    async fn on_alarm(&self, _: &Peer, room: i64, seat: &mut NotesSeat) {
+        seat.ring_at = None;
+        self.publish(room, &Broadcast::event(&json!({ "type": "rang" })));
+    }
+
+    async fn on_close(&self, _: &Peer, _: i64, _: NotesSeat) {
+        self.closed.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+pub struct NotesApi {
+    pub ws: Ws,
+    pub notes: Arc<Notes>,
+}
+
+#[OpenApi]
+impl NotesApi {
+    /// Opens.
+    #[oai(path = "/ws/notes/:id", method = "get", operation_id = "open_notes")]
+    async fn open(&self, handshake: Handshake, id: Path<String>) -> Result<Upgraded, ApiError> {
+        handshake.open(&self.ws, &self.notes, &id.0).await
+    }
+}
