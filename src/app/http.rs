@@ -22,12 +22,22 @@ const SCOPES: &[(&str, &str)] = &[
     ("/user-settings", "cloud"),
     ("/file", "cloud"),
     ("/drop", "cloud"),
+    ("/api/token", "agents"),
+    ("/api/users", "agents"),
+    ("/api/chat/sessions", "agents"),
+    ("/ws/chat/sessions", "agents"),
 ];
 
 impl App {
     /// Every published operation.
     fn api(&self) -> impl OpenApi + use<> {
-        (self.accounts.api(), self.files.api(), self.system.api())
+        (
+            self.accounts.api(),
+            self.files.api(),
+            self.support.api(),
+            self.support.sockets(&self.ws),
+            self.system.api(),
+        )
     }
 
     /// The finished endpoint, with every layer.
@@ -60,6 +70,9 @@ const TABLES: &[&[Code]] = &[
     yunque_kernel::storage::codes::ALL,
     yunque_accounts::codes::ALL,
     yunque_files::codes::ALL,
+    yunque_kernel::image::codes::ALL,
+    yunque_kernel::ws::codes::ALL,
+    yunque_support::codes::ALL,
 ];
 
 fn info(server: &str) -> Info {

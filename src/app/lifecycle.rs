@@ -20,6 +20,9 @@ use super::{App, StartError};
 /// Limits are counted in every process, so every process forgets its own.
 const SWEEP_LIMITS_EVERY: Duration = Duration::from_secs(60);
 
+/// Every socket was told by then, and had time to answer.
+const SOCKETS_END_WITHIN: Duration = Duration::from_secs(9);
+
 /// What one `serve` process runs besides HTTP.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServeOptions {
@@ -84,6 +87,7 @@ impl App {
             );
         }
         let mut helpers = self.start_helpers();
+        helpers.extend(self.ws.start());
         if worker.is_none() && !self.is_embedded() {
             helpers.push(AbortOnDropHandle::new(spawn(self.clone().tend_staging())));
         }
@@ -106,9 +110,14 @@ impl App {
         let failed = wait(&stop, worker.as_ref()).await;
         self.system.set_draining();
         stop.cancel();
+        let sockets = spawn({
+            let ws = self.ws.clone();
+            async move { ws.drain(SOCKETS_END_WITHIN).await }
+        });
         if let Ok(Err(e)) = http.await {
             tracing::error!(error = %e, "HTTP server ended badly");
         }
+        let _ = sockets.await;
         if let Some(worker) = worker {
             worker.stop().await;
         }

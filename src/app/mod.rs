@@ -18,14 +18,17 @@ use yunque_files::{Files, Staging};
 use yunque_kernel::auth::{KeyUse, Keys, Passwords, SecretKeyMismatch, SecretKeyState, check_secret_key};
 use yunque_kernel::config::ConfigFault;
 use yunque_kernel::db::{Db, DbKind, Meta};
-use yunque_kernel::http::{BodyMemory, Idempotency, Limits};
+use yunque_kernel::http::{BodyMemory, Idempotency, Limits, Origins};
+use yunque_kernel::image::Images;
 use yunque_kernel::mail::Mailer;
 use yunque_kernel::queue::{Carrier, Queue};
 use yunque_kernel::realtime::Hub;
 use yunque_kernel::redis_link::RedisLink;
 use yunque_kernel::storage::{LocalPlace, Storage};
 use yunque_kernel::telemetry::Metrics;
+use yunque_kernel::ws::{Ws, WsDeps};
 use yunque_kernel::{Clock, Ctx, DbError};
+use yunque_support::Support;
 use yunque_system::System;
 
 pub use http::{document, error_codes};
@@ -78,6 +81,8 @@ pub struct App {
     pub redis: Option<RedisLink>,
     pub accounts: Accounts,
     pub files: Files,
+    pub support: Support,
+    pub ws: Ws,
     pub system: System,
     body_memory: BodyMemory,
 }
@@ -135,6 +140,7 @@ impl App {
                 &keys.current(KeyUse::Idempotency).bytes,
             ),
             passwords: Passwords::new(&settings.auth.passwords, &metrics),
+            images: Images::default(),
             public_base_url: settings.http.public_base_url.as_str().into(),
             db,
             clock: clock.clone(),
@@ -152,6 +158,16 @@ impl App {
             .map_err(|e| StartError::other("staging folder", e))?;
         let files = Files::new(ctx.clone(), accounts.clone(), staging, settings.files.clone());
         accounts.on_purge(Arc::new(files.clone()));
+        let support = Support::new(ctx.clone(), accounts.clone(), settings.support);
+        let ws = Ws::new(WsDeps {
+            settings: settings.ws.clone(),
+            origins: Origins::new(&settings.http),
+            clock: clock.clone(),
+            hub: ctx.realtime.clone(),
+            metrics: metrics.clone(),
+            authenticate: Arc::new(accounts.clone()),
+            bus: Arc::new(accounts.bus().clone()),
+        });
         let system = System::new(clock, metrics, settings.telemetry.metrics_token.clone());
 
         let app = App {
@@ -161,6 +177,8 @@ impl App {
             redis,
             accounts,
             files,
+            support,
+            ws,
             system,
         };
         app.register_jobs();

@@ -14,6 +14,8 @@ use yunque_kernel::queue::QueueSettings;
 use yunque_kernel::redis_link::RedisSettings;
 use yunque_kernel::storage::StorageSettings;
 use yunque_kernel::telemetry::TelemetrySettings;
+use yunque_kernel::ws::WsSettings;
+use yunque_support::SupportSettings;
 
 const APP_ENV: Setting = Setting::new("APP_ENV", "development", "development or production");
 const DATA_DIR: Setting = Setting::new(
@@ -48,8 +50,10 @@ pub struct Settings {
     pub mail: MailSettings,
     pub auth: AuthSettings,
     pub http: Arc<HttpSettings>,
+    pub ws: WsSettings,
     pub accounts: AccountsSettings,
     pub files: FilesSettings,
+    pub support: SupportSettings,
     /// What was read, for `config show`.
     pub views: Vec<SettingView>,
     /// Risky values that do not stop the start.
@@ -108,8 +112,10 @@ impl Settings {
             mail: MailSettings::read(r.section("Mail")),
             auth: AuthSettings::read(r.section("Secrets and password hashes"), production),
             http: Arc::new(HttpSettings::read(r.section("HTTP"), production)),
+            ws: WsSettings::read(r.section("WebSockets"), production),
             accounts: AccountsSettings::read(r.section("Accounts")),
             files: FilesSettings::read(r.section("Files")),
+            support: SupportSettings::read(r.section("Support chat")),
             data_dir,
             views: Vec::new(),
             warnings: Vec::new(),

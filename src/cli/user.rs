@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use yunque_accounts::{AccountsError, SessionView, UserDetails, UserFilter};
 use yunque_kernel::ApiError;
+use yunque_kernel::auth::UserType;
 use yunque_kernel::clock::rfc3339;
 use yunque_kernel::ids::UserId;
 
@@ -23,11 +24,16 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List accounts by id
-    #[command(after_help = "Example: yunque user list --search example.com --limit 20")]
+    #[command(
+        after_help = "Examples:\n  yunque user list --search example.com --limit 20\n  yunque user list --type agent_l1"
+    )]
     List {
         /// Part of a user name or address
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,
+        /// Only accounts of this kind
+        #[arg(long = "type", value_name = "TYPE", value_parser = ["admin", "editor", "agent_l1", "agent_l2", "customer"])]
+        user_type: Option<String>,
         /// At most so many
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
         limit: u64,
@@ -101,6 +107,7 @@ impl Args {
         match self.action {
             Action::List {
                 search,
+                user_type,
                 limit,
                 page,
                 json,
@@ -109,6 +116,7 @@ impl Args {
                     &app,
                     &UserFilter {
                         search,
+                        user_type: user_type.as_deref().map(UserType::from_stored),
                         page,
                         page_size: limit,
                     },
@@ -222,12 +230,13 @@ async fn list(app: &App, filter: &UserFilter, json: bool) -> Result<(), StartErr
                 u.id.to_string(),
                 u.username.clone(),
                 u.email.clone(),
+                u.user_type.clone(),
+                u.parent_id.map_or_else(String::new, |id| id.to_string()),
                 yes(u.is_active),
-                yes(u.is_staff),
             ]
         })
         .collect();
-    output::print_table(&["ID", "USER NAME", "E-MAIL", "ACTIVE", "ADMIN"], &rows);
+    output::print_table(&["ID", "USER NAME", "E-MAIL", "TYPE", "PARENT", "ACTIVE"], &rows);
     if (users.len() as u64) < total {
         eprintln!("page {}: {} of {total} accounts", filter.page, users.len());
     }
@@ -254,6 +263,7 @@ fn show(user: &UserDetails, json: bool) {
         ),
         ("display name", user.display_name.clone()),
         ("type", user.user_type.clone()),
+        ("parent", parent_of(user)),
         ("active", yes(user.is_active)),
         ("admin", yes(user.is_staff)),
         ("second factor", yes(user.has_second_factor)),
@@ -267,6 +277,10 @@ fn show(user: &UserDetails, json: bool) {
         ("last login", time(user.last_login)),
         ("last active", time(user.last_active)),
     ];
+    if user.sub_agents > 0 || user.customers > 0 {
+        let below = format!("{} sub-agents, {} customers", user.sub_agents, user.customers);
+        lines.insert(6, ("below", below));
+    }
     if user.deactivated_at.is_some() {
         lines.push(("deactivated", time(user.deactivated_at)));
     }
@@ -275,6 +289,14 @@ fn show(user: &UserDetails, json: bool) {
     }
     for (name, value) in lines {
         output::say(format_args!("{name:<14} {}", output::plain(&value)));
+    }
+}
+
+fn parent_of(user: &UserDetails) -> String {
+    match (user.parent_id, &user.parent_username) {
+        (Some(id), Some(name)) => format!("{name} (id {id})"),
+        (Some(id), None) => format!("id {id}"),
+        (None, _) => "none".to_owned(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::auth::{Keys, Passwords};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::http::{Idempotency, Limits};
+use crate::image::Images;
 use crate::mail::Mailer;
 use crate::queue::Queue;
 use crate::realtime::Hub;
@@ -23,6 +24,7 @@ pub struct Ctx {
     pub realtime: Hub,
     pub keys: Keys,
     pub passwords: Passwords,
+    pub images: Images,
     pub limits: Limits,
     pub idempotency: Idempotency,
     pub metrics: Metrics,

@@ -37,6 +37,10 @@ ids! {
     FileId;
     /// `jobs.id`
     JobId;
+    /// `support_sessions.id`
+    SupportSessionId;
+    /// `support_messages.id`
+    SupportMessageId;
 }
 
 /// Reads an id as it stands in a path. `None` is a 404, never a 400: an id that cannot exist

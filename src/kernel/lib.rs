@@ -5,12 +5,14 @@
 //! jobs, event listeners) in the composition root, `app`.
 
 pub mod auth;
+pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod db;
 pub mod error;
 pub mod http;
 pub mod ids;
+pub mod image;
 pub mod mail;
 pub mod queue;
 pub mod realtime;
@@ -18,6 +20,7 @@ pub mod redis_link;
 pub mod storage;
 pub mod task;
 pub mod telemetry;
+pub mod ws;
 
 mod ctx;
 
@@ -25,4 +28,4 @@ pub use clock::Clock;
 pub use ctx::Ctx;
 pub use db::{Db, DbError, Tx};
 pub use error::{ApiError, Code, Coded, Faults, Lang, Text};
-pub use ids::{FileId, JobId, SessionId, UserId};
+pub use ids::{FileId, JobId, SessionId, SupportMessageId, SupportSessionId, UserId};

@@ -12,9 +12,12 @@
 mod support;
 
 mod accounts;
+mod agents;
 mod cli;
 mod files;
 mod guards;
 mod http;
 mod queue;
+mod sockets;
 mod storage;
+mod support_chat;

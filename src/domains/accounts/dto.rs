@@ -1,4 +1,7 @@
-//! What clients of the cloud surface send and see.
+//! What clients of the cloud surface send and see; the users' surface has its own below.
+
+pub mod agents;
+pub mod passwords;
 
 use poem_openapi::types::{Example, MaybeUndefined};
 use poem_openapi::{Enum, Object};

@@ -2,6 +2,8 @@
 
 use yunque_kernel::auth::PasswordFailure;
 use yunque_kernel::error::{ApiError, Code, Coded, Faults, Text, common};
+use yunque_kernel::image::ImageFault;
+use yunque_kernel::storage::StorageError;
 use yunque_kernel::{DbError, codes as declare_codes};
 
 /// Codes of this domain.
@@ -20,12 +22,26 @@ pub mod codes {
         ACCOUNT_PURGED = 409, "account_purged", "账户数据已清除", "The account has been purged.";
         NAME_TAKEN = 400, "name_taken", "名称已存在", "The name is already in use.";
         UNKNOWN_PERMISSION = 400, "unknown_permission", "存在未知的权限项", "Unknown permission.";
+        CREDENTIALS_REQUIRED = 400, "credentials_required", "用户名/邮箱和密码不能为空", "Username or e-mail and password are required.";
+        NOT_AGENT_L1 = 403, "not_agent_l1", "只有一级代理可以创建二级代理", "Only first-level agents can create sub-agents.";
+        AGENT_NOT_FOUND = 400, "agent_not_found", "未找到匹配的代理", "No matching agent was found.";
+        HAS_CHILDREN = 409, "has_children", "该账户仍有下级用户", "The account still has users below it.";
+        CANNOT_TARGET_SELF = 400, "cannot_target_self", "不能对自己执行该操作", "You cannot do this to yourself.";
+        CANNOT_DISABLE_ADMIN = 400, "cannot_disable_admin", "不能停用超级管理员账户", "Administrators cannot be disabled.";
+        PASSWORD_MISMATCH = 400, "password_mismatch", "两次输入的新密码不一致", "The new passwords differ.";
+        CODE_INVALID = 400, "code_invalid", "验证码错误", "Wrong code.";
+        CODE_EXPIRED = 400, "code_expired", "验证码已过期", "The code has expired.";
+        AVATAR_REQUIRED = 400, "image_required", "请选择头像图片", "Choose a picture.";
+        AVATAR_TOO_LARGE = 400, "image_too_large", "图片大小不能超过2MB", "Pictures are limited to 2 MB.";
         API_KEY_LIMIT_REACHED = 409, "api_key_limit_reached", "密钥数量已达上限", "API key limit reached.";
     }
 }
 
 /// `旧密码错误` speaks of an old password; where a body has only one, it is the current one.
 const PASSWORD_INCORRECT: Text = Text::fixed("当前密码有误", "The password is incorrect.");
+
+/// The users' surface calls the old password the original one.
+const ORIGINAL_PASSWORD_WRONG: Text = Text::fixed("原密码错误", "Current password is wrong.");
 
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsError {
@@ -43,6 +59,34 @@ pub enum AccountsError {
     LoginBlocked { retry_after_seconds: u64 },
     #[error("wrong current password in {field}")]
     WrongPassword { field: &'static str },
+    #[error("wrong original password")]
+    WrongOriginalPassword,
+    #[error("no name or no password given")]
+    CredentialsRequired,
+    #[error("not a first-level agent")]
+    NotAgentL1,
+    #[error("no such agent in {field}, or not one that may be named there")]
+    AgentNotFound { field: &'static str },
+    #[error("there are users below the account")]
+    HasChildren,
+    #[error("not to be done to oneself")]
+    CannotTargetSelf,
+    #[error("an admin is not disabled")]
+    CannotDisableAdmin,
+    #[error("the new password and its repetition differ")]
+    PasswordMismatch,
+    #[error("wrong code")]
+    CodeInvalid,
+    #[error("no such code or token, or not any more")]
+    CodeExpired,
+    #[error("no picture given")]
+    AvatarRequired,
+    #[error("picture over the limit")]
+    AvatarTooLarge,
+    #[error(transparent)]
+    Image(#[from] ImageFault),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     #[error("token is unusable")]
     TokenInvalid,
     #[error("token is expired")]
@@ -106,6 +150,20 @@ impl Coded for AccountsError {
             AccountsError::InvalidCredentials => common::INVALID_CREDENTIALS,
             AccountsError::LoginBlocked { .. } => common::LOGIN_BLOCKED,
             AccountsError::WrongPassword { .. } => codes::WRONG_PASSWORD,
+            AccountsError::WrongOriginalPassword => codes::WRONG_PASSWORD,
+            AccountsError::CredentialsRequired => codes::CREDENTIALS_REQUIRED,
+            AccountsError::NotAgentL1 => codes::NOT_AGENT_L1,
+            AccountsError::AgentNotFound { .. } => codes::AGENT_NOT_FOUND,
+            AccountsError::HasChildren => codes::HAS_CHILDREN,
+            AccountsError::CannotTargetSelf => codes::CANNOT_TARGET_SELF,
+            AccountsError::CannotDisableAdmin => codes::CANNOT_DISABLE_ADMIN,
+            AccountsError::PasswordMismatch => codes::PASSWORD_MISMATCH,
+            AccountsError::CodeInvalid => codes::CODE_INVALID,
+            AccountsError::CodeExpired => codes::CODE_EXPIRED,
+            AccountsError::AvatarRequired => codes::AVATAR_REQUIRED,
+            AccountsError::AvatarTooLarge => codes::AVATAR_TOO_LARGE,
+            AccountsError::Image(e) => e.code(),
+            AccountsError::Storage(e) => e.code(),
             AccountsError::TokenInvalid => common::TOKEN_INVALID,
             AccountsError::TokenExpired => common::TOKEN_EXPIRED,
             AccountsError::TokenReused => common::TOKEN_REUSED,
@@ -152,6 +210,32 @@ impl Coded for AccountsError {
                 error
                     .faults
                     .add_coded_text(*field, error.code, error.text.clone());
+                error
+            }
+            AccountsError::WrongOriginalPassword => {
+                error.text = ORIGINAL_PASSWORD_WRONG;
+                error
+                    .faults
+                    .add_coded_text("old_password", error.code, error.text.clone());
+                error
+            }
+            AccountsError::AgentNotFound { field } => {
+                error.faults.add_coded(*field, &codes::AGENT_NOT_FOUND);
+                error
+            }
+            AccountsError::AvatarRequired | AccountsError::AvatarTooLarge | AccountsError::Image(_)
+                if error.status == 400 =>
+            {
+                error
+                    .faults
+                    .add_coded_text("avatar", error.code, error.text.clone());
+                error
+            }
+            AccountsError::Storage(e) => e.decorate(error),
+            AccountsError::PasswordMismatch => {
+                error
+                    .faults
+                    .add_coded("confirm_password", &codes::PASSWORD_MISMATCH);
                 error
             }
             AccountsError::Invalid(faults) => faults.clone().into_error(),

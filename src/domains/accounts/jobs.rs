@@ -69,6 +69,37 @@ impl Job for AccountsSweep {
     }
 }
 
+/// Removes a picture that is not, or not any more, its user's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckAvatar {
+    pub user_id: UserId,
+    /// As in `users.avatar`: without the leading `media/`.
+    pub avatar: String,
+}
+
+impl CheckAvatar {
+    pub fn plan() -> Plan {
+        Plan {
+            max_attempts: 10,
+            ..Plan::default()
+        }
+    }
+}
+
+#[async_trait]
+impl Job for CheckAvatar {
+    const KIND: &'static str = "check_avatar";
+    type Domain = Accounts;
+
+    fn subject(&self) -> Option<String> {
+        Some(format!("user:{}", self.user_id))
+    }
+
+    async fn run(&self, accounts: &Accounts, _cx: &JobContext) -> Result<(), JobError> {
+        accounts.drop_stray_avatar(self.user_id, &self.avatar).await
+    }
+}
+
 impl Accounts {
     /// What comes round.
     pub fn schedules(&self) -> Vec<Schedule> {

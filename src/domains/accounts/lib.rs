@@ -1,17 +1,21 @@
 //! Accounts under every surface: users, sessions, groups, API keys.
 //!
 //! * Tables: `users`, `user_profiles`, `user_login_logs`, `groups`, `user_groups`, `auth_sessions`,
-//!   `auth_login_attempts`, `auth_login_gates`, `auth_api_keys`, `security_events`, and the tables
-//!   of mail tokens and second factors, whose endpoints come with later surfaces.
+//!   `auth_login_attempts`, `auth_login_gates`, `auth_api_keys`, `password_reset_codes`,
+//!   `security_events`, and the tables of mail tokens and second factors, whose endpoints come with
+//!   later surfaces.
 //! * A login is a row of `auth_sessions`; its id is the `sid` of all its tokens. A refresh is one
 //!   conditional update of that row, so of parallel uses of a token exactly one succeeds.
 //! * Every write that takes rights away says so in its transaction ([`AuthChange`]) and is heard by
 //!   all processes before the request is answered; see `kernel::auth::revocation`.
 //! * Uniqueness is decided by the database alone. Names and addresses have a folded `*_key` column,
 //!   because the three databases fold differently.
-//! * Jobs: `purge_user` removes personal data; `accounts_sweep` removes old rows.
+//! * Agents and their customers form trees. Who sees and manages whom is one rule, [`scope`], that
+//!   other domains ask for as well ([`Accounts::scope_of`], [`Accounts::is_ancestor`]).
+//! * Jobs: `purge_user` removes personal data; `accounts_sweep` removes old rows; `check_avatar`
+//!   removes pictures that are nobody's.
 //! * Other domains use [`Accounts::briefs`] (cached), [`Accounts::reserve_space`] and its siblings,
-//!   and [`Accounts::on_purge`]. They hear of changes through [`Accounts::bus`].
+//!   [`Accounts::on_purge`] and [`Accounts::on_parent_change`]. They hear of changes through [`Accounts::bus`].
 //!
 //! What surprises: a login runs to its end even when its client has gone, because an attempt that
 //! was announced to the throttle must also be settled there.
@@ -21,8 +25,10 @@ pub mod dto;
 mod entity;
 mod error;
 mod jobs;
+mod mails;
 mod policy;
 mod repo;
+pub mod scope;
 mod service;
 #[cfg(test)]
 mod service_tests;
@@ -32,16 +38,18 @@ pub mod values;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use yunque_kernel::auth::{AuthCache, AuthChange, HubBus, Jwt, RevocationBus};
 use yunque_kernel::ids::UserId;
 use yunque_kernel::{Ctx, DbError, Tx};
 
 pub use error::{AccountsError, codes};
-pub use jobs::{AccountsSweep, PurgeUser};
+pub use jobs::{AccountsSweep, CheckAvatar, PurgeUser};
 pub use repo::space::StorageInfo;
 pub use repo::users::AccountRow;
+pub use scope::{Place, Reach, Scope};
 pub use service::api_keys::{ApiKeyView, CreatedApiKey};
-pub use service::briefs::Brief;
+pub use service::briefs::{Brief, NO_LONGER_A_USER};
 pub use service::client::Client;
 pub use service::console::{NewSuperuser, SessionView, UserDetails, UserFilter, UserView};
 pub use service::groups::{DemoUser, GroupReport, NewGroup};
@@ -58,6 +66,22 @@ pub trait PurgeHook: Send + Sync + 'static {
     async fn user_purged(&self, tx: &Tx, user: UserId) -> Result<(), DbError>;
 }
 
+/// A customer who got another parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub customer: UserId,
+    /// The agent before; `None` when there was none.
+    pub from: Option<UserId>,
+    pub to: Option<UserId>,
+}
+
+/// What another domain does when customers get another agent.
+pub trait ParentHook: Send + Sync + 'static {
+    /// Runs in the transaction that moves the customers, after their rows are written. It must end
+    /// before the transaction does, and keep no clone of `tx`.
+    fn customers_moved(&self, tx: Tx, moves: Vec<Moved>) -> BoxFuture<'_, Result<(), DbError>>;
+}
+
 /// The accounts domain. Cheap to clone.
 #[derive(Clone)]
 pub struct Accounts(Arc<Inner>);
@@ -72,6 +96,7 @@ struct Inner {
     activity: service::activity::Activity,
     turns: service::throttle::Turns,
     purge_hooks: RwLock<Vec<Arc<dyn PurgeHook>>>,
+    parent_hooks: RwLock<Vec<Arc<dyn ParentHook>>>,
 }
 
 impl Accounts {
@@ -87,6 +112,7 @@ impl Accounts {
             activity: service::activity::Activity::default(),
             turns: service::throttle::Turns::default(),
             purge_hooks: RwLock::default(),
+            parent_hooks: RwLock::default(),
             bus,
             settings,
             ctx,
@@ -101,6 +127,12 @@ impl Accounts {
             .ctx
             .queue
             .register::<AccountsSweep>(accounts.clone(), AccountsSweep::plan());
+        accounts
+            .0
+            .ctx
+            .queue
+            .register::<CheckAvatar>(accounts.clone(), CheckAvatar::plan());
+        accounts.0.ctx.mail.register::<mails::ResetCode>();
         accounts
     }
 
@@ -123,6 +155,15 @@ impl Accounts {
             .push(hook);
     }
 
+    /// Adds what must happen when customers get another agent.
+    pub fn on_parent_change(&self, hook: Arc<dyn ParentHook>) {
+        self.0
+            .parent_hooks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(hook);
+    }
+
     /// For operations that honour `Idempotency-Key`.
     fn idempotency(&self) -> &yunque_kernel::http::Idempotency {
         &self.0.ctx.idempotency
@@ -134,6 +175,23 @@ impl Accounts {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Tells the other domains of customers that were moved in this transaction.
+    async fn tell_moves(&self, tx: &Tx, moves: Vec<Moved>) -> Result<(), DbError> {
+        if moves.is_empty() {
+            return Ok(());
+        }
+        let hooks = self
+            .0
+            .parent_hooks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for hook in hooks {
+            hook.customers_moved(tx.clone(), moves.clone()).await?;
+        }
+        Ok(())
     }
 
     fn now(&self) -> chrono::DateTime<chrono::Utc> {

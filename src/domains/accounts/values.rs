@@ -15,6 +15,10 @@ use unicode_normalization::char::is_combining_mark;
 use yunque_kernel::error::{Text, messages};
 use yunque_kernel::http::body::{FormatFault, is_email, register_format};
 
+mod contact;
+
+pub use contact::{MAX_PHONE, MaybeBlankPassword, Phone};
+
 pub const MAX_USERNAME: usize = 150;
 pub const MAX_EMAIL: usize = 254;
 pub const MAX_DISPLAY_NAME: usize = 150;
@@ -149,7 +153,7 @@ impl MaybeBlankEmail {
     }
 }
 
-/// What others see; may be empty, which means "the username".
+/// What somebody is called; may be empty, which for a display name means "the username".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DisplayName(String);
 
@@ -171,6 +175,10 @@ impl DisplayName {
         } else {
             self.0
         }
+    }
+
+    pub fn into_string(self) -> String {
+        self.0
     }
 }
 
@@ -232,6 +240,7 @@ pub fn register_formats() {
     register_format("email", |text| fault_of(Email::parse(text)));
     register_format("email-or-blank", |text| fault_of(MaybeBlankEmail::parse(text)));
     register_format("new-password", |text| fault_of(Password::parse(text)));
+    register_format("phone", |text| fault_of(Phone::parse(text)));
 }
 
 fn fault_of<T>(parsed: Result<T, Text>) -> Result<(), FormatFault> {
@@ -288,6 +297,8 @@ text_type!(MaybeBlankEmail, Some("email-or-blank"), None, MAX_EMAIL);
 text_type!(DisplayName, None, None, MAX_DISPLAY_NAME);
 text_type!(Password, Some("new-password"), Some(MIN_PASSWORD), MAX_PASSWORD);
 text_type!(CurrentPassword, Some("password"), Some(1), MAX_PASSWORD);
+text_type!(MaybeBlankPassword, Some("password"), None, MAX_PASSWORD);
+text_type!(Phone, Some("phone"), None, MAX_PHONE);
 
 /// Only examples of the API document are written.
 macro_rules! plain_json {
@@ -300,7 +311,8 @@ macro_rules! plain_json {
     )+};
 }
 
-plain_json!(Username => as_str, Email => as_str, MaybeBlankEmail => as_str, Password => expose, CurrentPassword => expose);
+plain_json!(Username => as_str, Email => as_str, MaybeBlankEmail => as_str, Phone => as_str);
+plain_json!(Password => expose, CurrentPassword => expose, MaybeBlankPassword => expose);
 
 impl ToJSON for DisplayName {
     fn to_json(&self) -> Option<Value> {

@@ -130,6 +130,10 @@ impl std::ops::Deref for SessionCaller {
 pub trait Authenticate: Send + Sync + 'static {
     async fn jwt(&self, token: &str) -> Result<Caller, ApiError>;
 
+    /// The same, and when the token ends by itself, in Unix seconds. For sockets, which outlive the
+    /// request they came with.
+    async fn jwt_until(&self, token: &str) -> Result<(Caller, i64), ApiError>;
+
     /// `ip` is remembered as the key's last place of use.
     async fn api_key(&self, key: &str, ip: IpAddr) -> Result<Caller, ApiError>;
 }
@@ -247,6 +251,12 @@ fn check_scope(caller: &Caller, request: &Request) -> Result<(), ApiError> {
     } else {
         Err(common::INSUFFICIENT_SCOPE.into())
     }
+}
+
+/// Authenticates a request for a WebSocket address that is not a handshake, as any other.
+pub(crate) async fn authenticate_plain(request: &Request) -> Result<(), ApiError> {
+    let caller = authenticate(request).await?;
+    check_scope(&caller, request)
 }
 
 fn register_bearer(registry: &mut Registry) {

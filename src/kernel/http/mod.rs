@@ -24,7 +24,7 @@ mod translate;
 
 pub use accept::serve;
 pub use app::{AppBuilder, HttpDeps};
-pub use body::{Body, BodyDigest, BodyMemory, FormOrJson, MultipartBody, RawBody};
+pub use body::{Body, BodyDigest, BodyMemory, ContentBody, FormOrJson, MultipartBody, RawBody};
 pub use cors::Origins;
 pub use failure::{ERROR_SCHEMA, Failure, codes};
 pub use idempotency::{Begun, Claim, Idempotency, Replayable, Scope};
@@ -35,3 +35,5 @@ pub use reply::{Created, Json, NoContent, StoredReply};
 pub use request_info::{RequestInfo, TrustedProxies};
 pub use router::Handler;
 pub use settings::{HttpSettings, Timeouts};
+#[cfg(test)]
+pub(crate) use tests::database as test_database;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromParameter, ParseResult, Type};
 
-use crate::ids::{FileId, JobId, SessionId, UserId};
+use crate::ids::{FileId, JobId, SessionId, SupportMessageId, SupportSessionId, UserId};
 
 macro_rules! path_ids {
     ($($name:ident),+) => {$(
@@ -44,4 +44,11 @@ macro_rules! path_ids {
     )+};
 }
 
-path_ids!(UserId, SessionId, FileId, JobId);
+path_ids!(
+    UserId,
+    SessionId,
+    FileId,
+    JobId,
+    SupportSessionId,
+    SupportMessageId
+);

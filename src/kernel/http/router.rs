@@ -164,7 +164,10 @@ fn allow(methods: &[(Method, Operation)]) -> HeaderValue {
 /// Whether somebody wants to be recognised. What it is worth shows later.
 fn has_credentials(request: &Request) -> bool {
     let headers = request.headers();
-    headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key")
+    headers.contains_key(header::AUTHORIZATION)
+        || headers.contains_key("x-api-key")
+        // Handshakes of browsers carry theirs in the query or as a subprotocol.
+        || headers.contains_key(header::UPGRADE)
 }
 
 impl Endpoint for PathEndpoint {

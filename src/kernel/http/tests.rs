@@ -253,7 +253,7 @@ struct TestServer {
     _dir: tempfile::TempDir,
 }
 
-async fn database(dir: &std::path::Path) -> Db {
+pub(crate) async fn database(dir: &std::path::Path) -> Db {
     let settings = DbSettings {
         kind: DbKind::Sqlite,
         url: SecretString::from(format!("sqlite://{}", dir.join("test.db").display())),

@@ -46,8 +46,8 @@ async fn createsuperuser_takes_flags_variables_and_standard_input_and_names_the_
         .expect(0)
         .json();
     assert_eq!(
-        (&made["username"], &made["is_staff"]),
-        (&json!("second"), &json!(true))
+        (&made["username"], &made["is_staff"], &made["user_type"]),
+        (&json!("second"), &json!(true), &json!("admin"))
     );
     assert!(
         shell.run(&["createsuperuser", "--password", "x"]).await.code == 2,
@@ -184,4 +184,46 @@ async fn what_a_command_takes_away_a_running_server_refuses() {
     })
     .await;
     shell.run(&["user", "show", "nobody"]).await.expect(1);
+}
+
+#[tokio::test]
+async fn kinds_and_parents_are_shown() {
+    let forest = crate::agents::Forest::grown().await;
+    let shell = Shell::beside(&forest.srv);
+    let list = shell
+        .run(&["user", "list", "--type", "agent_l2", "--json"])
+        .await
+        .expect(0)
+        .json();
+    let rows: Vec<_> = list.as_array().expect("a list").iter().collect();
+    let names: Vec<_> = rows.iter().map(|row| row["username"].clone()).collect();
+    assert_eq!(names, [json!("sub"), json!("other_sub")]);
+    assert_eq!(
+        (&rows[0]["user_type"], &rows[0]["parent_id"]),
+        (&json!("agent_l2"), &json!(forest.agent.id))
+    );
+    let table = shell.run(&["user", "list"]).await.expect(0);
+    for word in ["TYPE", "PARENT", "admin", "agent_l1", "customer"] {
+        assert!(table.out.contains(word), "{word}: {table:?}");
+    }
+    shell.run(&["user", "list", "--type", "root"]).await.expect(2);
+    let shown = shell
+        .run(&["user", "show", "sub", "--json"])
+        .await
+        .expect(0)
+        .json();
+    assert_eq!(
+        (
+            &shown["user_type"],
+            &shown["parent_username"],
+            &shown["customers"],
+            &shown["sub_agents"]
+        ),
+        (&json!("agent_l2"), &json!("agent"), &json!(1), &json!(0))
+    );
+    let shown = shell.run(&["user", "show", "agent"]).await.expect(0);
+    assert!(
+        shown.out.contains("1 sub-agents, 1 customers") && shown.out.contains("none"),
+        "{shown:?}"
+    );
 }

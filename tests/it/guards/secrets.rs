@@ -13,6 +13,7 @@ use crate::support::{Client, eventually};
 const PASSWORD: &str = "canary-Password-one";
 const SECOND: &str = "canary-Password-two";
 const WRONG: &str = "canary-Password-wrong";
+const SAID: &str = "canary-words-in-a-chat";
 const SECRET_KEY: &str = "canary7d2b4860918273645fedcba9f3a91c5e0b1d";
 
 /// Ends with the test, however it ends.
@@ -119,6 +120,7 @@ async fn no_secret_reaches_the_log_the_database_or_an_answer() {
     );
     let me = client.with_token(access);
     me.get("/user/profile/").await.expect(200);
+    over_sockets(port, &me, access).await;
     note(&client.get(&format!("/user/profile/?token={access}")).await);
     note(&client.get(&format!("/user/{access}/")).await);
     let pair = client
@@ -179,6 +181,7 @@ async fn no_secret_reaches_the_log_the_database_or_an_answer() {
         logged.contains("\"level\""),
         "the log was captured: {logged:.300}"
     );
+    assert!(!logged.contains(SAID), "what people say is nobody's business");
     let dump = dump(data.path()).await;
     assert!(dump.contains("alice@example.com"), "the dump is one");
     let mails = folder(&data.path().join("mail"));
@@ -200,6 +203,39 @@ async fn no_secret_reaches_the_log_the_database_or_an_answer() {
         }
     }
     drop(server);
+}
+
+/// Hands the token over in every way that a socket takes it, and says something.
+async fn over_sockets(port: u16, me: &Client, access: &str) {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    let session = me.post("/api/chat/sessions/", json!({})).await.expect(201);
+    let base = format!("ws://127.0.0.1:{port}/ws/chat/sessions/{}/", session["id"]);
+    let (bearer, listed) = (format!("Bearer {access}"), format!("bearer, {access}"));
+    for (query, header) in [
+        (format!("?token={access}"), None),
+        (format!("?token={access}x"), None),
+        (String::new(), Some(("authorization", bearer.as_str()))),
+        (String::new(), Some(("sec-websocket-protocol", listed.as_str()))),
+    ] {
+        let mut request = format!("{base}{query}").into_client_request().expect("a request");
+        if let Some((name, value)) = header {
+            request.headers_mut().insert(name, value.parse().expect("value"));
+        }
+        let (mut socket, _) = tokio_tungstenite::connect_async(request).await.expect("upgraded");
+        for frame in [
+            json!({ "type": "chat_message", "content": SAID }),
+            json!({ "type": "auth", "token": access }),
+            json!({ "type": "auth", "token": format!("{access}x") }),
+            json!({ "type": SAID, "client_id": SAID }),
+        ] {
+            let _ = socket.send(Message::text(frame.to_string())).await;
+        }
+        let _ = socket.send(Message::text(format!("{{{SAID}"))).await;
+        let _ = socket.close(None).await;
+        while let Some(Ok(_)) = socket.next().await {}
+    }
 }
 
 /// Every cell of every table that is text or can be read as text.

@@ -18,6 +18,9 @@ pub struct Stage {
     pub file: i64,
     /// Of a second session of the owner.
     session: i64,
+    /// The owner's support session, and what was said in it.
+    support: i64,
+    said: i64,
 }
 
 impl Stage {
@@ -35,6 +38,18 @@ impl Stage {
             .as_i64()
             .expect("id");
         srv.settle().await;
+        let opened = owner
+            .client
+            .post("/api/chat/sessions/", json!({}))
+            .await
+            .expect(201);
+        let support = opened["id"].as_i64().expect("id");
+        let path = format!("/api/chat/sessions/{support}/messages/");
+        let sent = owner
+            .client
+            .post(&path, json!({ "content": "of the owner" }))
+            .await;
+        let said = sent.expect(201)["id"].as_i64().expect("id");
         let second = srv.login("owner", &owner.password).await;
         let session = jwt::claims(&second.access)["sid"].as_i64().expect("sid");
         Stage {
@@ -44,6 +59,8 @@ impl Stage {
             admin,
             file,
             session,
+            support,
+            said,
         }
     }
 
@@ -51,11 +68,14 @@ impl Stage {
         let (method, path) = probe.operation.split_once(' ').expect("METHOD /path/");
         let id = match probe.names {
             Names::File => self.file,
+            Names::Support => self.support,
             _ => self.owner.id,
         };
         let path = path
             .replace("{id}", &id.to_string())
-            .replace("{sid}", &self.session.to_string());
+            .replace("{sid}", &self.session.to_string())
+            .replace("{message_id}", &self.said.to_string())
+            .replace("{file}", "0123456789abcdef0123456789abcdef.png");
         assert!(!path.contains('{'), "{}", probe.operation);
         (method.parse().expect("a method"), path)
     }
@@ -90,6 +110,8 @@ impl Stage {
             "files": get("/file/".into()).await,
             "file": get(format!("/file/{}/", self.file)).await,
             "space": get("/file/storage-info/".into()).await,
+            "support": get(format!("/api/chat/sessions/{}/", self.support)).await,
+            "said": get(format!("/api/chat/sessions/{}/messages/", self.support)).await,
             "sessions": get("/user/sessions/".into()).await.as_array().expect("list").len(),
         })
     }

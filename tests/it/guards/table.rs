@@ -23,6 +23,8 @@ pub enum Names {
     Account,
     File,
     Session,
+    /// A support session; those of others are refused rather than hidden.
+    Support,
 }
 
 pub struct Probe {
@@ -39,7 +41,7 @@ const fn probe(operation: &'static str, who: Who, names: Names) -> Probe {
     }
 }
 
-use Names::{Account, File, Nothing, Session as OneSession};
+use Names::{Account, File, Nothing, Session as OneSession, Support};
 use Who::{Admin, Anyone, Login, Session, Signed};
 
 pub const PROBES: &[Probe] = &[
@@ -65,6 +67,34 @@ pub const PROBES: &[Probe] = &[
     probe("PATCH /user/{id}/", Login, Account),
     probe("PUT /user/{id}/", Login, Account),
     probe("DELETE /user/{id}/", Session, Account),
+    probe("POST /user/forgot-password/", Anyone, Nothing),
+    probe("POST /user/reset-password/", Anyone, Nothing),
+    probe("POST /api/token/", Anyone, Nothing),
+    probe("POST /api/users/register/", Anyone, Nothing),
+    probe("POST /api/users/reset_password/", Anyone, Nothing),
+    probe("POST /api/users/forgot_password/", Anyone, Nothing),
+    probe("POST /api/users/verify_code/", Anyone, Nothing),
+    probe("POST /api/users/create_sub_agent/", Login, Nothing),
+    probe("POST /api/users/create_agent/", Admin, Nothing),
+    probe("POST /api/users/create_customer/", Admin, Nothing),
+    probe("GET /api/users/profile/", Login, Nothing),
+    probe("PUT /api/users/update_profile/", Login, Nothing),
+    probe("PATCH /api/users/update_profile/", Login, Nothing),
+    probe("PUT /api/users/change_password/", Session, Nothing),
+    probe("POST /api/users/change_password/", Session, Nothing),
+    probe("POST /api/users/upload_avatar/", Login, Nothing),
+    probe("GET /api/users/sub_agents/", Admin, Nothing),
+    probe("GET /api/users/customers/", Admin, Nothing),
+    probe("GET /api/users/", Login, Nothing),
+    probe("GET /api/users/{id}/", Login, Account),
+    probe("PATCH /api/users/{id}/", Login, Account),
+    probe("PUT /api/users/{id}/", Login, Account),
+    probe("DELETE /api/users/{id}/", Session, Account),
+    probe("DELETE /api/users/{id}/delete_user/", Session, Account),
+    probe("POST /api/users/{id}/delete_user/", Session, Account),
+    probe("POST /api/users/{id}/disable_user/", Login, Account),
+    probe("POST /api/users/{id}/start_user/", Login, Account),
+    probe("POST /api/users/{id}/set_password/", Session, Account),
     probe("GET /file/", Login, Nothing),
     probe("POST /file/", Login, Nothing),
     probe("GET /file/upload_status/", Login, Nothing),
@@ -83,6 +113,28 @@ pub const PROBES: &[Probe] = &[
     probe("POST /file/{id}/retry_upload/", Login, File),
     probe("POST /file/{id}/complete/", Login, File),
     probe("POST /file/{id}/cancel/", Login, File),
+    probe("GET /api/chat/sessions/", Login, Nothing),
+    probe("POST /api/chat/sessions/", Login, Nothing),
+    probe("GET /api/chat/sessions/unread_total/", Login, Nothing),
+    probe("GET /api/chat/sessions/agent_chat_users/", Login, Nothing),
+    probe("GET /api/chat/sessions/user_chat_history/", Login, Nothing),
+    probe("GET /api/chat/sessions/{id}/", Login, Support),
+    probe("POST /api/chat/sessions/{id}/clear_messages/", Login, Support),
+    probe("POST /api/chat/sessions/{id}/close/", Login, Support),
+    probe("POST /api/chat/sessions/{id}/reopen/", Login, Support),
+    probe("POST /api/chat/sessions/{id}/assign/", Login, Support),
+    probe("POST /api/chat/sessions/{id}/mark_read/", Login, Support),
+    probe("GET /api/chat/sessions/{id}/messages/", Login, Support),
+    probe("POST /api/chat/sessions/{id}/messages/", Login, Support),
+    probe(
+        "DELETE /api/chat/sessions/{id}/messages/{message_id}/",
+        Login,
+        Support,
+    ),
+    // A plain request is told to come as a WebSocket before the session is looked at.
+    probe("GET /ws/chat/sessions/{id}/", Login, Nothing),
+    probe("GET /media/chat_images/{file}/", Anyone, Nothing),
+    probe("GET /media/avatars/{file}/", Anyone, Nothing),
     probe("GET /file/{id}/content/", Signed, File),
     probe("PUT /file/{id}/content/", Signed, File),
 ];

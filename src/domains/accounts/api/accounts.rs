@@ -12,7 +12,7 @@ use yunque_kernel::ids::UserId;
 
 use super::AccountsTags;
 use crate::dto::{AccountDeleteIn, AccountOut, AccountUpdateIn, RegisterIn};
-use crate::service::accounts::AccountChanges;
+use crate::service::changes::AccountChanges;
 use crate::{Accounts, Client};
 
 const PAGE_SIZE: u32 = 20;
@@ -46,6 +46,7 @@ impl AccountsApi {
             email,
             is_active,
             quota,
+            ..Default::default()
         };
         let client = Client::of(info);
         let account = self

@@ -8,7 +8,7 @@ use yunque_kernel::http::{Body, Json, RequestInfo};
 use super::{AccountsTags, PASSWORD_CHANGED};
 use crate::dto::{AccountOut, AccountStatusOut, ChangePasswordIn, DisplayNameIn, EmailIn};
 use crate::error::AccountsError;
-use crate::service::accounts::AccountChanges;
+use crate::service::changes::AccountChanges;
 use crate::values::MaybeBlankEmail;
 use crate::{Accounts, Client};
 

@@ -60,8 +60,8 @@ pub async fn insert_login_log(
     Ok(())
 }
 
-/// Makes unused mail tokens of a user unusable: those that prove an address, and those that reset
-/// the password.
+/// Makes unused mail tokens and codes of a user unusable: those that prove an address, and those
+/// that reset the password.
 pub async fn update_mail_tokens_void(
     conn: &impl ConnectionTrait,
     user: UserId,
@@ -71,6 +71,8 @@ pub async fn update_mail_tokens_void(
         let sql = format!("UPDATE {table} SET used_at = ? WHERE user_id = ? AND used_at IS NULL");
         dialect::execute(conn, &sql, [now.into(), user.into()]).await?;
     }
+    let codes = "DELETE FROM password_reset_codes WHERE user_id = ?";
+    dialect::execute(conn, codes, [user.into()]).await?;
     Ok(())
 }
 

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr, LockType, Order, SimpleExpr};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DerivePartialModel, EntityTrait,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    FromQueryResult as _, PaginatorTrait, PartialModelTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use yunque_kernel::DbError;
 use yunque_kernel::auth::{Caller, UserType};
-use yunque_kernel::db::dialect;
+use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::http::Page;
 use yunque_kernel::ids::UserId;
 
@@ -28,6 +28,20 @@ pub struct AccountRow {
     pub username: String,
     pub email: String,
     pub display_name: String,
+    pub is_active: bool,
+    pub is_staff: bool,
+}
+
+/// What a command lists.
+#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[sea_orm(entity = "user::Entity")]
+pub struct ListedRow {
+    pub id: i64,
+    pub username: String,
+    pub email: String,
+    pub display_name: String,
+    pub user_type: String,
+    pub parent_id: Option<i64>,
     pub is_active: bool,
     pub is_staff: bool,
 }
@@ -75,32 +89,19 @@ impl CredentialRow {
     }
 }
 
-/// What others see of a user, for lists and messages of other domains.
-#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
-#[sea_orm(entity = "user::Entity")]
-pub struct BriefRow {
-    pub id: i64,
-    pub username: String,
-    pub display_name: String,
-    pub name: String,
-    pub first_name: String,
-    pub last_name: String,
-    pub avatar: Option<String>,
-    pub user_type: String,
-    pub is_active: bool,
-    pub purged_at: Option<DateTime<Utc>>,
-}
-
 /// A row about to be inserted.
 #[derive(Clone, Debug)]
 pub struct NewUser {
     pub username: Username,
     pub email: Email,
     pub display_name: String,
+    pub name: String,
     pub first_name: String,
     pub last_name: String,
+    pub phone: Option<String>,
     pub password_hash: String,
     pub user_type: UserType,
+    pub parent: Option<UserId>,
 }
 
 /// Inserts an account with its profile and returns its id.
@@ -113,10 +114,13 @@ pub async fn insert(
         username,
         email,
         display_name,
+        name,
         first_name,
         last_name,
+        phone,
         password_hash,
         user_type,
+        parent,
     } = new;
     let row = user::ActiveModel {
         username: Set(username.as_str().to_owned()),
@@ -124,10 +128,13 @@ pub async fn insert(
         email: Set(email.as_str().to_owned()),
         email_key: Set(email.key().to_owned()),
         display_name: Set(display_name),
+        name: Set(name),
         first_name: Set(first_name),
         last_name: Set(last_name),
+        phone: Set(phone),
         password: Set(password_hash),
         user_type: Set(user_type.as_str().to_owned()),
+        parent_id: Set(parent.map(|id| id.0)),
         is_staff: Set(user_type == UserType::Admin),
         privacy_setting: Set("{}".to_owned()),
         date_joined: Set(now),
@@ -180,11 +187,11 @@ pub async fn get_visible(
     find_account(conn, id).await?.ok_or(AccountsError::NotFound)
 }
 
+/// Read by every request for the own profile, so the statement is not put together each time.
 pub async fn find_account(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<AccountRow>, DbError> {
-    Ok(user::Entity::find_by_id(id.0)
-        .into_partial_model::<AccountRow>()
-        .one(conn)
-        .await?)
+    let sql = "SELECT id, username, email, display_name, is_active, is_staff FROM users WHERE id = ?";
+    let statement = dialect::statement(conn.get_database_backend(), sql, [id.into()]);
+    Ok(AccountRow::find_by_statement(statement).one(conn).await?)
 }
 
 /// By a login name: an address wins over a user name, so nobody can shadow another's address.
@@ -195,12 +202,16 @@ pub async fn find_for_login(
 ) -> Result<Option<CredentialRow>, DbError> {
     if let Some(key) = email_key {
         let by_email = user::Entity::find().filter(user::Column::EmailKey.eq(key));
-        if let Some(found) = by_email.into_partial_model::<CredentialRow>().one(conn).await? {
+        if let Some(found) = by_email
+            .into_partial_model::<CredentialRow>()
+            .unique(conn)
+            .await?
+        {
             return Ok(Some(found));
         }
     }
     let by_name = user::Entity::find().filter(user::Column::UsernameKey.eq(username_key));
-    Ok(by_name.into_partial_model::<CredentialRow>().one(conn).await?)
+    Ok(by_name.into_partial_model::<CredentialRow>().unique(conn).await?)
 }
 
 pub async fn find_credential(
@@ -209,12 +220,12 @@ pub async fn find_credential(
 ) -> Result<Option<CredentialRow>, DbError> {
     Ok(user::Entity::find_by_id(id.0)
         .into_partial_model::<CredentialRow>()
-        .one(conn)
+        .unique(conn)
         .await?)
 }
 
 pub async fn find_full(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<user::Model>, DbError> {
-    Ok(user::Entity::find_by_id(id.0).one(conn).await?)
+    Ok(user::Entity::find_by_id(id.0).unique(conn).await?)
 }
 
 pub async fn find_id_by_name(
@@ -226,24 +237,23 @@ pub async fn find_id_by_name(
         .column(user::Column::Id)
         .filter(user::Column::UsernameKey.eq(username_key))
         .into_tuple()
-        .one(conn)
+        .unique(conn)
         .await?;
     Ok(id.map(UserId))
 }
 
-pub async fn list_briefs(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<BriefRow>, DbError> {
-    let found = user::Entity::find().filter(user::Column::Id.is_in(ids.iter().copied()));
-    Ok(found.into_partial_model::<BriefRow>().all(conn).await?)
-}
-
 /// One page of all accounts by id, and how many there are. `search` matches inside user name and
 /// address, without regard to case.
-pub async fn list(
+pub async fn list<M: PartialModelTrait>(
     conn: &impl ConnectionTrait,
     search: Option<&str>,
+    kind: Option<UserType>,
     page: Page,
-) -> Result<(Vec<AccountRow>, u64), DbError> {
+) -> Result<(Vec<M>, u64), DbError> {
     let mut query = user::Entity::find();
+    if let Some(kind) = kind {
+        query = query.filter(user::Column::UserType.eq(kind.as_str()));
+    }
     if let Some(text) = search {
         let like = |key: String| LikeExpr::new(format!("%{}%", dialect::like_escape(&key))).escape('!');
         query = query.filter(
@@ -257,7 +267,7 @@ pub async fn list(
         .order_by_asc(user::Column::Id)
         .offset(page.offset())
         .limit(page.limit())
-        .into_partial_model::<AccountRow>()
+        .into_partial_model::<M>()
         .all(conn)
         .await?;
     Ok((rows, total))
@@ -362,7 +372,7 @@ pub async fn lock(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<user
     if !is_sqlite(conn) {
         query = query.lock(LockType::Update);
     }
-    Ok(query.one(conn).await?)
+    Ok(query.unique(conn).await?)
 }
 
 /// The active admins, locked in the order of their ids: of two writes that would each remove one,

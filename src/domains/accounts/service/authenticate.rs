@@ -21,6 +21,13 @@ impl Authenticate for Accounts {
         Ok(self.caller_of_token(token).await?)
     }
 
+    async fn jwt_until(&self, token: &str) -> Result<(Caller, i64), ApiError> {
+        let caller = self.caller_of_token(token).await?;
+        let now = self.now().timestamp();
+        let claims = self.0.jwt.verify(token, TokenType::Access, now).map_err(fault)?;
+        Ok((caller, claims.exp))
+    }
+
     async fn api_key(&self, key: &str, ip: IpAddr) -> Result<Caller, ApiError> {
         Ok(self.caller_of_key(key, ip).await?)
     }

@@ -14,30 +14,38 @@ use yunque_kernel::auth::{AuthChange, HubBus, RevocationBus, UserType};
 use yunque_kernel::ids::UserId;
 
 use crate::Accounts;
-use crate::repo::users::{self, BriefRow};
+use crate::repo::briefs::{self, BriefRow};
 
 const CAPACITY: u64 = 100_000;
 const LONGEST_LIFE: Duration = Duration::from_secs(60);
+
+/// What stands for the name of somebody whose personal data was removed. Stored text keeps to
+/// Chinese in every language, and so does this.
+pub const NO_LONGER_A_USER: &str = "已注销用户";
 
 /// A user as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brief {
     pub id: UserId,
+    /// `deleted_{id}` once personal data was removed.
     pub username: String,
     pub display_name: String,
+    /// What to show: the name, or the username where there is none. [`NO_LONGER_A_USER`] once
+    /// personal data was removed.
     pub name: String,
     pub first_name: String,
     pub last_name: String,
-    /// Storage key.
+    /// Absolute address.
     pub avatar: Option<String>,
     pub user_type: UserType,
+    pub parent_id: Option<UserId>,
     pub is_active: bool,
     /// Personal data was removed; only the row is left.
     pub is_purged: bool,
 }
 
-impl From<BriefRow> for Brief {
-    fn from(row: BriefRow) -> Self {
+impl Brief {
+    fn new(row: BriefRow, public_base_url: &str) -> Self {
         let BriefRow {
             id,
             username,
@@ -47,11 +55,16 @@ impl From<BriefRow> for Brief {
             last_name,
             avatar,
             user_type,
+            parent_id,
             is_active,
             purged_at,
         } = row;
-        let user_type = UserType::from_stored(&user_type);
         let is_purged = purged_at.is_some();
+        let name = match (is_purged, name.is_empty()) {
+            (true, _) => NO_LONGER_A_USER.to_owned(),
+            (false, true) => username.clone(),
+            (false, false) => name,
+        };
         Brief {
             id: UserId(id),
             username,
@@ -59,12 +72,20 @@ impl From<BriefRow> for Brief {
             name,
             first_name,
             last_name,
-            avatar,
-            user_type,
+            avatar: avatar
+                .filter(|_| !is_purged)
+                .map(|key| media_url(public_base_url, &key)),
+            user_type: UserType::from_stored(&user_type),
+            parent_id: parent_id.map(UserId),
             is_active,
             is_purged,
         }
     }
+}
+
+/// The address of an image by its key below `media/`.
+pub(crate) fn media_url(public_base_url: &str, key: &str) -> String {
+    format!("{public_base_url}/media/{key}")
 }
 
 /// The cache behind [`Accounts::briefs`].
@@ -124,8 +145,8 @@ impl Accounts {
             return Ok(found);
         }
         let seen = cache.evictions.load(Ordering::SeqCst);
-        for row in users::list_briefs(self.0.ctx.db.reader(), &missing).await? {
-            let brief = Arc::new(Brief::from(row));
+        for row in briefs::list_briefs(self.0.ctx.db.reader(), &missing).await? {
+            let brief = Arc::new(Brief::new(row, &self.0.ctx.public_base_url));
             cache.store(seen, &brief);
             found.insert(brief.id, brief);
         }

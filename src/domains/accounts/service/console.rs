@@ -13,11 +13,12 @@ use yunque_kernel::http::idempotency::Claim;
 use yunque_kernel::ids::{UserId, parse_id};
 
 use super::accounts::keep_an_admin;
-use super::register::Registration;
+use super::register::{AnswerForm, Newcomer, Registration};
 use crate::entity::user::{self, Column};
 use crate::error::AccountsError;
-use crate::repo::users::{self, AccountRow};
-use crate::repo::{keys, security, sessions};
+use crate::repo::members::{self, MemberRow};
+use crate::repo::users::{self, ListedRow};
+use crate::repo::{keys, security, sessions, tree};
 use crate::values::{DisplayName, Email, Password, Username, email_key, name_key};
 use crate::{Accounts, Heard};
 
@@ -34,6 +35,7 @@ pub struct NewSuperuser {
 pub struct UserFilter {
     /// Inside user name and address.
     pub search: Option<String>,
+    pub user_type: Option<UserType>,
     pub page: u64,
     pub page_size: u64,
 }
@@ -45,17 +47,23 @@ pub struct UserView {
     pub username: String,
     pub email: String,
     pub display_name: String,
+    /// `admin`, `editor`, `agent_l1`, `agent_l2` or `customer`.
+    pub user_type: String,
+    /// The agent above.
+    pub parent_id: Option<i64>,
     pub is_active: bool,
     pub is_staff: bool,
 }
 
-impl From<AccountRow> for UserView {
-    fn from(row: AccountRow) -> Self {
-        let AccountRow {
+impl From<ListedRow> for UserView {
+    fn from(row: ListedRow) -> Self {
+        let ListedRow {
             id,
             username,
             email,
             display_name,
+            user_type,
+            parent_id,
             is_active,
             is_staff,
         } = row;
@@ -64,8 +72,25 @@ impl From<AccountRow> for UserView {
             username,
             email,
             display_name,
+            user_type,
+            parent_id,
             is_active,
             is_staff,
+        }
+    }
+}
+
+impl From<MemberRow> for UserView {
+    fn from(row: MemberRow) -> Self {
+        UserView {
+            is_staff: row.user_type == UserType::Admin.as_str(),
+            id: row.id,
+            username: row.username,
+            email: row.email,
+            display_name: row.display_name,
+            user_type: row.user_type,
+            parent_id: row.parent_id,
+            is_active: row.is_active,
         }
     }
 }
@@ -78,6 +103,12 @@ pub struct UserDetails {
     pub email: String,
     pub display_name: String,
     pub user_type: String,
+    /// The agent above.
+    pub parent_id: Option<i64>,
+    pub parent_username: Option<String>,
+    /// Right below it, those who were deleted left out.
+    pub sub_agents: usize,
+    pub customers: i64,
     pub is_active: bool,
     pub is_staff: bool,
     pub is_verified: bool,
@@ -118,8 +149,9 @@ impl Accounts {
             password: Password::parse(new.password.expose_secret()).map_err(field("password"))?,
             display_name: DisplayName::default(),
         };
+        let new = Newcomer::new(registration, UserType::Admin);
         let created = self
-            .create_unchecked(registration, UserType::Admin, "", "", &Claim::none())
+            .create_unchecked(new, AnswerForm::Cloud, &Claim::none())
             .await?;
         Ok(created.into())
     }
@@ -150,7 +182,9 @@ impl Accounts {
             page: Ord::max(filter.page, 1),
             size: Ord::clamp(filter.page_size, 1, 1000),
         };
-        let (rows, total) = users::list(self.0.ctx.db.reader(), filter.search.as_deref(), page).await?;
+        let search = filter.search.as_deref();
+        let (rows, total) =
+            users::list::<ListedRow>(self.0.ctx.db.reader(), search, filter.user_type, page).await?;
         Ok((rows.into_iter().map(UserView::from).collect(), total))
     }
 
@@ -166,12 +200,22 @@ impl Accounts {
             email,
             display_name,
             user_type,
+            parent_id,
             is_active,
             is_staff,
             is_verified,
             ..
         } = row;
+        let parent = match parent_id {
+            Some(parent) => users::find_account(reader, UserId(parent)).await?,
+            None => None,
+        };
+        let customers = members::count_customers(reader, &[id.0]).await?;
         Ok(UserDetails {
+            parent_id,
+            parent_username: parent.map(|parent| parent.username),
+            sub_agents: tree::list_sub_agents(reader, id).await?.len(),
+            customers: customers.get(&id.0).copied().unwrap_or(0),
             id: id.0,
             username,
             email,

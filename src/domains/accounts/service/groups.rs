@@ -1,11 +1,12 @@
 //! Groups, and the test account of the seed documents.
 
 use secrecy::SecretString;
+use yunque_kernel::auth::UserType;
 use yunque_kernel::http::idempotency::Claim;
 use yunque_kernel::ids::UserId;
 use yunque_kernel::{DbError, Tx};
 
-use super::register::Registration;
+use super::register::{AnswerForm, Newcomer, Registration};
 use crate::Accounts;
 use crate::error::AccountsError;
 use crate::repo::{groups, users};
@@ -115,9 +116,13 @@ impl Accounts {
             password: Password::parse(text.expose_secret()).map_err(invalid)?,
             display_name: DisplayName::default(),
         };
-        let user_type = yunque_kernel::auth::UserType::Customer;
+        let new = Newcomer {
+            first_name: "Developer".to_owned(),
+            last_name: "User".to_owned(),
+            ..Newcomer::new(new, UserType::Customer)
+        };
         let account = self
-            .create_unchecked(new, user_type, "Developer", "User", &Claim::none())
+            .create_unchecked(new, AnswerForm::Cloud, &Claim::none())
             .await?;
         Ok((UserId(account.id), true))
     }

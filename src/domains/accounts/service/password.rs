@@ -11,6 +11,7 @@ use crate::error::AccountsError;
 use crate::policy;
 use crate::repo::users::{self, CredentialRow};
 use crate::repo::{security, sessions};
+use crate::scope::Scope;
 use crate::values::{CurrentPassword, Password};
 use crate::{Accounts, Heard};
 
@@ -63,31 +64,83 @@ impl Accounts {
         by: &'static str,
         client: Option<&Client>,
     ) -> Result<(), AccountsError> {
-        let user = users::find_credential(self.0.ctx.db.reader(), id)
-            .await?
-            .ok_or(AccountsError::NotFound)?;
-        self.check_strength(new, user.owner(), "password")?;
-        let hash = self.0.ctx.passwords.hash(new.secret()).await?;
+        let (user, hash) = self.hash_for(id, new, "password").await?;
         let (accounts, client) = (self.clone(), client.cloned());
         let set = self.0.ctx.db.write("set_password", move |tx: Tx| {
             let (accounts, client, user, hash) =
                 (accounts.clone(), client.clone(), user.clone(), hash.clone());
             async move {
-                let now = accounts.now();
-                if !users::update_password(&tx, id, None, &hash, true, now).await? {
-                    return Err(AccountsError::NotFound);
-                }
-                sessions::update_all_revoked(&tx, id, None, now).await?;
-                security::update_mail_tokens_void(&tx, id, now).await?;
                 accounts
-                    .note_password_change(&tx, &user, by, client.as_ref())
-                    .await?;
-                Ok(accounts.tell(&tx, AuthChange::User { user: id }).await?)
+                    .replace_password(&tx, &user, &hash, by, client.as_ref())
+                    .await
             }
         });
         let heard: Heard = set.await?;
         heard.everywhere().await;
         Ok(())
+    }
+
+    /// The same for those who manage the account, which is looked at under lock.
+    pub(super) async fn set_managed_password(
+        &self,
+        scope: Scope,
+        id: UserId,
+        new: &Password,
+        client: &Client,
+    ) -> Result<(), AccountsError> {
+        let (user, hash) = self.hash_for(id, new, "new_password").await?;
+        let (accounts, client) = (self.clone(), client.clone());
+        let set = self.0.ctx.db.write("set_managed_password", move |tx: Tx| {
+            let (accounts, client, user, hash) =
+                (accounts.clone(), client.clone(), user.clone(), hash.clone());
+            async move {
+                let place = accounts.lock_place(&tx, id).await?;
+                if !place.is_some_and(|place| !place.is_deleted && scope.manages(&place)) {
+                    return Err(AccountsError::NotFound);
+                }
+                accounts
+                    .replace_password(&tx, &user, &hash, "manager", Some(&client))
+                    .await
+            }
+        });
+        let heard: Heard = set.await?;
+        heard.everywhere().await;
+        Ok(())
+    }
+
+    /// A strong enough password of this user, hashed.
+    pub(super) async fn hash_for(
+        &self,
+        id: UserId,
+        new: &Password,
+        field: &str,
+    ) -> Result<(CredentialRow, String), AccountsError> {
+        let user = users::find_credential(self.0.ctx.db.reader(), id)
+            .await?
+            .ok_or(AccountsError::NotFound)?;
+        self.check_strength(new, user.owner(), field)?;
+        let hash = self.0.ctx.passwords.hash(new.secret()).await?;
+        Ok((user, hash))
+    }
+
+    /// Stores a hash that does not come from the owner's session: everything that was signed in by
+    /// the old password ends.
+    pub(super) async fn replace_password(
+        &self,
+        tx: &Tx,
+        user: &CredentialRow,
+        hash: &str,
+        by: &str,
+        client: Option<&Client>,
+    ) -> Result<Heard, AccountsError> {
+        let (id, now) = (user.user_id(), self.now());
+        if !users::update_password(tx, id, None, hash, true, now).await? {
+            return Err(AccountsError::NotFound);
+        }
+        sessions::update_all_revoked(tx, id, None, now).await?;
+        security::update_mail_tokens_void(tx, id, now).await?;
+        self.note_password_change(tx, user, by, client).await?;
+        Ok(self.tell(tx, AuthChange::User { user: id }).await?)
     }
 
     pub(super) fn check_strength(

@@ -40,6 +40,10 @@ impl Accounts {
                 aged("auth_password_reset_tokens", "id", "expires_at"),
                 TimeDelta::days(1),
             ),
+            (
+                aged("password_reset_codes", "email_hmac", "expires_at"),
+                TimeDelta::days(1),
+            ),
             (aged("user_login_logs", "id", "login_time"), login_logs),
         ];
         let mut removed = 0;

@@ -7,7 +7,7 @@ use yunque_kernel::queue::NewJob;
 use super::*;
 use crate::PurgeUser;
 use crate::dto::AccountOut;
-use crate::service::accounts::AccountChanges;
+use crate::service::changes::AccountChanges;
 
 fn email(text: &str) -> AccountChanges {
     AccountChanges {

@@ -15,6 +15,7 @@ use yunque_kernel::config::{Env, Reader};
 use yunque_kernel::db::{Db, DbSettings};
 use yunque_kernel::http::{HttpSettings, Idempotency, Limits, idempotency::Claim};
 use yunque_kernel::ids::UserId;
+use yunque_kernel::image::Images;
 use yunque_kernel::mail::{MailSettings, Mailer};
 use yunque_kernel::queue::{Carrier, Queue, QueueSettings};
 use yunque_kernel::realtime::Hub;
@@ -78,6 +79,7 @@ impl Server {
             .expect("mail"),
             realtime: Hub::local(metrics.clone()),
             passwords: Passwords::new(&PasswordCost::cheapest(), &metrics),
+            images: Images::default(),
             limits: Limits::new(http.limits.clone(), clock.clone(), db.clone(), None),
             idempotency: Idempotency::new(db.clone(), clock.clone(), &[2; 32]),
             public_base_url: "http://x".into(),

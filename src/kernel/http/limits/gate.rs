@@ -56,7 +56,7 @@ impl RateGate {
         self.charge(address(self.ip))
     }
 
-    fn charge_user(&self, user: UserId) -> Result<(), ApiError> {
+    pub(crate) fn charge_user(&self, user: UserId) -> Result<(), ApiError> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).user = Some(user);
         self.charge(Subject::User(user.0))
     }

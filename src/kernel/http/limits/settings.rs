@@ -120,6 +120,11 @@ pub struct LimitSettings {
 }
 
 impl LimitSettings {
+    /// Whether anything but logins and codes is limited.
+    pub(crate) fn enabled(r: &mut Reader<'_>) -> bool {
+        r.get(&ENABLED)
+    }
+
     pub fn read(r: &mut Reader<'_>, production: bool) -> Self {
         let mut chat_send = wide(r, &CHAT_SEND, production);
         let factor = if production || r.is_set(&CHAT_BURST) {
@@ -138,6 +143,13 @@ impl LimitSettings {
             file_create: wide(r, &FILE_CREATE, production),
             chat_send,
         }
+    }
+}
+
+impl Rate {
+    /// A limit that is wider in development, unless somebody chose it.
+    pub(crate) fn wide(r: &mut Reader<'_>, setting: &Setting, production: bool) -> Rate {
+        wide(r, setting, production)
     }
 }
 

@@ -1,0 +1,29 @@
+//! `users` as other domains show them.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, ConnectionTrait, DerivePartialModel, EntityTrait, QueryFilter};
+use yunque_kernel::DbError;
+
+use crate::entity::user;
+
+/// What others see of a user, for lists and messages of other domains.
+#[derive(Clone, Debug, PartialEq, Eq, DerivePartialModel)]
+#[sea_orm(entity = "user::Entity")]
+pub struct BriefRow {
+    pub id: i64,
+    pub username: String,
+    pub display_name: String,
+    pub name: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub avatar: Option<String>,
+    pub user_type: String,
+    pub parent_id: Option<i64>,
+    pub is_active: bool,
+    pub purged_at: Option<DateTime<Utc>>,
+}
+
+pub async fn list_briefs(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<BriefRow>, DbError> {
+    let found = user::Entity::find().filter(user::Column::Id.is_in(ids.iter().copied()));
+    Ok(found.into_partial_model::<BriefRow>().all(conn).await?)
+}
