@@ -6,14 +6,12 @@
 
 use std::fmt;
 
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
-use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use yunque_kernel::error::{Text, messages};
 use yunque_kernel::http::body::{FormatFault, is_email, register_format};
+use yunque_kernel::text_type;
 
 mod contact;
 
@@ -180,6 +178,10 @@ impl DisplayName {
     pub fn into_string(self) -> String {
         self.0
     }
+
+    fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A password that somebody chooses: 8 to 128 characters, any of them, never trimmed.
@@ -247,78 +249,34 @@ fn fault_of<T>(parsed: Result<T, Text>) -> Result<(), FormatFault> {
     parsed.map(drop).map_err(FormatFault::from)
 }
 
-/// The texts above as API types: a string with a format and bounds.
-macro_rules! text_type {
-    ($name:ident, $format:expr, $min:expr, $max:expr) => {
-        impl Type for $name {
-            const IS_REQUIRED: bool = true;
-            type RawValueType = Self;
-            type RawElementValueType = Self;
-
-            fn name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn schema_ref() -> MetaSchemaRef {
-                let mut schema = MetaSchema::new("string");
-                schema.format = $format;
-                schema.min_length = $min;
-                schema.max_length = Some($max);
-                MetaSchemaRef::Inline(Box::new(schema))
-            }
-
-            fn as_raw_value(&self) -> Option<&Self::RawValueType> {
-                Some(self)
-            }
-
-            fn raw_element_iter<'a>(
-                &'a self,
-            ) -> Box<dyn Iterator<Item = &'a Self::RawElementValueType> + 'a> {
-                Box::new(self.as_raw_value().into_iter())
-            }
-        }
-
-        impl ParseFromJSON for $name {
-            fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-                match value {
-                    Some(Value::String(text)) => {
-                        $name::parse(&text).map_err(|fault| ParseError::custom(fault.en))
-                    }
-                    other => Err(ParseError::expected_type(other.unwrap_or_default())),
-                }
-            }
-        }
+/// The texts above as API types.
+macro_rules! checked_text {
+    ($name:ident, $format:expr, $min:expr, $max:expr, $show:ident) => {
+        text_type!(
+            $name,
+            $format,
+            $min,
+            $max,
+            |text| $name::parse(&text),
+            $show
+        );
     };
 }
 
-text_type!(Username, Some("username"), Some(1), MAX_USERNAME);
-text_type!(Email, Some("email"), Some(1), MAX_EMAIL);
-text_type!(MaybeBlankEmail, Some("email-or-blank"), None, MAX_EMAIL);
-text_type!(DisplayName, None, None, MAX_DISPLAY_NAME);
-text_type!(Password, Some("new-password"), Some(MIN_PASSWORD), MAX_PASSWORD);
-text_type!(CurrentPassword, Some("password"), Some(1), MAX_PASSWORD);
-text_type!(MaybeBlankPassword, Some("password"), None, MAX_PASSWORD);
-text_type!(Phone, Some("phone"), None, MAX_PHONE);
-
-/// Only examples of the API document are written.
-macro_rules! plain_json {
-    ($($name:ident => $text:ident),+) => {$(
-        impl ToJSON for $name {
-            fn to_json(&self) -> Option<Value> {
-                Some(Value::String(self.$text().to_owned()))
-            }
-        }
-    )+};
-}
-
-plain_json!(Username => as_str, Email => as_str, MaybeBlankEmail => as_str, Phone => as_str);
-plain_json!(Password => expose, CurrentPassword => expose, MaybeBlankPassword => expose);
-
-impl ToJSON for DisplayName {
-    fn to_json(&self) -> Option<Value> {
-        Some(Value::String(self.0.clone()))
-    }
-}
+checked_text!(Username, Some("username"), Some(1), MAX_USERNAME, as_str);
+checked_text!(Email, Some("email"), Some(1), MAX_EMAIL, as_str);
+checked_text!(MaybeBlankEmail, Some("email-or-blank"), None, MAX_EMAIL, as_str);
+checked_text!(DisplayName, None, None, MAX_DISPLAY_NAME, as_str);
+checked_text!(
+    Password,
+    Some("new-password"),
+    Some(MIN_PASSWORD),
+    MAX_PASSWORD,
+    expose
+);
+checked_text!(CurrentPassword, Some("password"), Some(1), MAX_PASSWORD, expose);
+checked_text!(MaybeBlankPassword, Some("password"), None, MAX_PASSWORD, expose);
+checked_text!(Phone, Some("phone"), None, MAX_PHONE, as_str);
 
 impl fmt::Display for Username {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

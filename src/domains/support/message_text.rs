@@ -1,14 +1,9 @@
 //! The text of a message. Unlike other input it is kept as it came, blanks at its ends included
 //! (contract "agents" 3.5).
 
-use std::borrow::Cow;
-
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
-use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
-use serde_json::Value;
 use yunque_kernel::error::messages;
 use yunque_kernel::http::body::MESSAGE_FORMAT;
-use yunque_kernel::{ApiError, Faults};
+use yunque_kernel::{ApiError, Faults, text_type};
 
 use crate::error::SupportError;
 
@@ -40,46 +35,20 @@ impl MessageText {
         }
         Ok(text)
     }
-}
 
-impl Type for MessageText {
-    const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> Cow<'static, str> {
-        "SupportMessageText".into()
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        let mut schema = MetaSchema::new_with_format("string", MESSAGE_FORMAT);
-        schema.max_length = Some(MAX_TEXT);
-        MetaSchemaRef::Inline(Box::new(schema))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(self.as_raw_value().into_iter())
+    fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
-impl ParseFromJSON for MessageText {
-    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        match value {
-            Some(Value::String(text)) => Ok(MessageText(text)),
-            other => Err(ParseError::expected_type(other.unwrap_or_default())),
-        }
-    }
-}
-
-impl ToJSON for MessageText {
-    fn to_json(&self) -> Option<Value> {
-        Some(self.0.clone().into())
-    }
-}
+text_type!(
+    MessageText,
+    Some(MESSAGE_FORMAT),
+    None,
+    MAX_TEXT,
+    |text| Ok(MessageText(text)),
+    as_str
+);
 
 #[cfg(test)]
 mod tests {

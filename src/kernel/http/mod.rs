@@ -6,6 +6,7 @@ pub mod body;
 mod cors;
 mod failure;
 pub mod idempotency;
+mod inline_type;
 pub mod limits;
 mod object;
 mod observe;

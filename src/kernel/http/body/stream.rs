@@ -239,27 +239,11 @@ async fn text_of(part: Field, max: usize, fault: RawFault) -> Result<String, Api
 #[derive(Debug)]
 pub enum FilePart {}
 
-impl Type for FilePart {
-    const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> std::borrow::Cow<'static, str> {
-        "string_binary".into()
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(std::iter::empty())
-    }
-}
+crate::inline_type!(
+    FilePart,
+    "string_binary",
+    MetaSchema::new_with_format("string", "binary")
+);
 
 impl ParseFromJSON for FilePart {
     fn parse_from_json(_: Option<serde_json::Value>) -> ParseResult<Self> {

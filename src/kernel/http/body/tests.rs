@@ -1,7 +1,5 @@
 //! The strict reader against hostile and honest documents.
 
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
-use poem_openapi::types::{ParseError, ParseResult, ToJSON, Type};
 use poem_openapi::{Enum, Object, Union};
 use serde_json::{Value, json};
 
@@ -40,42 +38,13 @@ struct BodyTestItem {
 #[derive(Debug)]
 struct Mail(String);
 
-impl Type for Mail {
-    const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> std::borrow::Cow<'static, str> {
-        "string_test-mail".into()
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "test-mail")))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(self.as_raw_value().into_iter())
+impl Mail {
+    fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
-impl ParseFromJSON for Mail {
-    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        match value {
-            Some(Value::String(text)) => Ok(Mail(text)),
-            _ => Err(ParseError::custom("no text")),
-        }
-    }
-}
-
-impl ToJSON for Mail {
-    fn to_json(&self) -> Option<Value> {
-        Some(Value::String(self.0.clone()))
-    }
-}
+crate::text_type!(Mail, Some("test-mail"), None, 1000, |text| Ok(Mail(text)), as_str);
 
 #[derive(Debug, Union)]
 #[oai(one_of)]

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use poem::{Request, RequestBody};
-use poem_openapi::registry::{MetaRequest, MetaSchema, MetaSchemaRef, Registry};
-use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
+use poem_openapi::registry::{MetaRequest, MetaSchema, Registry};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -265,27 +265,11 @@ impl<'a, T: ParseFromJSON + 'static, const LIMIT: u64> ApiExtractor<'a> for Cont
     }
 }
 
-impl Type for Content {
-    const IS_REQUIRED: bool = true;
-    type RawValueType = Self;
-    type RawElementValueType = Self;
-
-    fn name() -> std::borrow::Cow<'static, str> {
-        format!("string_{CONTENT_FORMAT}").into()
-    }
-
-    fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", CONTENT_FORMAT)))
-    }
-
-    fn as_raw_value(&self) -> Option<&Self> {
-        Some(self)
-    }
-
-    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
-        Box::new(self.as_raw_value().into_iter())
-    }
-}
+crate::inline_type!(
+    Content,
+    format!("string_{CONTENT_FORMAT}"),
+    MetaSchema::new_with_format("string", CONTENT_FORMAT)
+);
 
 impl ParseFromJSON for Content {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
