@@ -2,13 +2,14 @@
 
 use poem_openapi::OpenApi;
 use yunque_kernel::auth::{Caller, UserType};
-use yunque_kernel::http::{Body, Created, Replayable, RequestInfo, Scope};
+use yunque_kernel::http::{Body, BodyDigest, Claim, Created, Replayable, RequestInfo, Scope};
 use yunque_kernel::ids::UserId;
 use yunque_kernel::{ApiError, Text};
 
 use super::AccountsTags;
 use crate::dto::agents::{CustomerCreateIn, UserCreateIn, UserOut, UserRegisterIn};
 use crate::error::AccountsError;
+use crate::repo::members::MemberRow;
 use crate::service::register::Newcomer;
 use crate::values::{MaybeBlankPassword, Password};
 use crate::{Accounts, Client, Registration};
@@ -54,6 +55,22 @@ fn newcomer(body: UserCreateIn) -> Result<Newcomer, AccountsError> {
     })
 }
 
+impl NewcomersApi {
+    /// Makes an account at most once for an idempotency key, and shows it.
+    async fn once<F>(
+        &self,
+        scope: Scope,
+        digest: BodyDigest,
+        make: impl FnOnce(Claim) -> F,
+    ) -> Result<Replayable<Created<UserOut>>, ApiError>
+    where
+        F: Future<Output = Result<MemberRow, AccountsError>>,
+    {
+        let work = async |claim| Ok(Created(self.accounts.shown(make(claim).await?)));
+        self.accounts.idempotency().run(scope, digest, work).await
+    }
+}
+
 #[OpenApi(prefix_path = "/api/users", tag = "AccountsTags::Users")]
 impl NewcomersApi {
     /// Registers a customer, perhaps of an agent.
@@ -78,24 +95,22 @@ impl NewcomersApi {
             phone,
             agent,
         } = body;
-        let (scope, client) = (Scope::address(&info)?, Client::of(&info));
-        let work = async |claim| {
-            let account = UserCreateIn {
-                username,
-                password,
-                email,
-                phone,
-                name,
-                display_name: None,
-                confirm_password,
-            };
-            let created = self
-                .accounts
-                .register_customer(newcomer(account)?, agent.as_deref(), &client, &claim)
-                .await?;
-            Ok(Created(self.accounts.shown(created)))
+        let account = UserCreateIn {
+            username,
+            password,
+            email,
+            phone,
+            name,
+            display_name: None,
+            confirm_password,
         };
-        self.accounts.idempotency().run(scope, digest, work).await
+        let client = Client::of(&info);
+        let make = async |claim| {
+            self.accounts
+                .register_customer(newcomer(account)?, agent.as_deref(), &client, &claim)
+                .await
+        };
+        self.once(Scope::address(&info)?, digest, make).await
     }
 
     /// Creates a second-level agent below the caller, who must be a first-level agent.
@@ -116,15 +131,12 @@ impl NewcomersApi {
         body: Body<UserCreateIn>,
     ) -> Result<Replayable<Created<UserOut>>, ApiError> {
         let (body, digest) = body.into_parts();
-        let scope = Scope::user(caller.user_id, &info)?;
-        let work = async |claim| {
-            let created = self
-                .accounts
+        let make = async |claim| {
+            self.accounts
                 .create_sub_agent(&caller, newcomer(body)?, &claim)
-                .await?;
-            Ok(Created(self.accounts.shown(created)))
+                .await
         };
-        self.accounts.idempotency().run(scope, digest, work).await
+        self.once(Scope::user(caller.user_id, &info)?, digest, make).await
     }
 
     /// Creates a first-level agent; for admins.
@@ -141,15 +153,8 @@ impl NewcomersApi {
         body: Body<UserCreateIn>,
     ) -> Result<Replayable<Created<UserOut>>, ApiError> {
         let (body, digest) = body.into_parts();
-        let scope = Scope::user(caller.user_id, &info)?;
-        let work = async |claim| {
-            let created = self
-                .accounts
-                .create_agent(&caller, newcomer(body)?, &claim)
-                .await?;
-            Ok(Created(self.accounts.shown(created)))
-        };
-        self.accounts.idempotency().run(scope, digest, work).await
+        let make = async |claim| self.accounts.create_agent(&caller, newcomer(body)?, &claim).await;
+        self.once(Scope::user(caller.user_id, &info)?, digest, make).await
     }
 
     /// Creates a customer; for agents and admins.
@@ -168,14 +173,11 @@ impl NewcomersApi {
     ) -> Result<Replayable<Created<UserOut>>, ApiError> {
         let (body, digest) = body.into_parts();
         let CustomerCreateIn { account, agent_id } = body;
-        let scope = Scope::user(caller.user_id, &info)?;
-        let work = async |claim| {
-            let created = self
-                .accounts
+        let make = async |claim| {
+            self.accounts
                 .create_customer(&caller, newcomer(account)?, agent_id.map(UserId), &claim)
-                .await?;
-            Ok(Created(self.accounts.shown(created)))
+                .await
         };
-        self.accounts.idempotency().run(scope, digest, work).await
+        self.once(Scope::user(caller.user_id, &info)?, digest, make).await
     }
 }
