@@ -4,8 +4,10 @@ import base64
 import http.client
 import json
 import random
+import struct
 import threading
 import time
+import zlib
 from urllib.parse import urlsplit
 
 from .world import Miss
@@ -121,12 +123,18 @@ class Client:
         return self.post("/file/", body, **({"Idempotency_Key": key} if key else {}))
 
     def multipart(self, name, data, path="/file/upload/"):
+        return self.form(path, {"file": (name, data)})
+
+    def form(self, path, parts):
+        """Sends `multipart/form-data`. A part is a text, or a file as (name, bytes)."""
         boundary = "----------faults"
-        head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        )
-        body = head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
+        body = b""
+        for field, value in parts.items():
+            is_file = isinstance(value, tuple)
+            name = f'; filename="{value[0]}"\r\nContent-Type: application/octet-stream' if is_file else ""
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"{name}\r\n\r\n'
+            body += head.encode() + (value[1] if is_file else value.encode()) + b"\r\n"
+        body += f"--{boundary}--\r\n".encode()
         return self.request("POST", path, body, {"Content-Type": f"multipart/form-data; boundary={boundary}"})
 
     def download(self, file_id):
@@ -148,6 +156,17 @@ def file_object(name, data):
         "size": len(data),
         "file_content": base64.b64encode(data).decode(),
     }
+
+
+def png(width=2, height=2):
+    """A picture, every one another."""
+
+    def chunk(kind, data):
+        return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + random.SystemRandom().randbytes(3 * width) for _ in range(height))
+    head = struct.pack("!IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def content(name, size):

@@ -1,145 +1,331 @@
-"""A5: every operation of the published document as anonymous, as a stranger, and as the owner."""
+"""A5: every non-public operation of the published document as anonymous, as strangers of every rank, and as those who may."""
 
 import json
 import re
+from urllib.parse import urlsplit
 
-from harness.client import Client, PASSWORD, content
+from harness.client import Client
 from harness.report import promise
-from harness.topology import Topology
-from harness.world import eventually
+from harness.schema import Document
+from harness.tree import Person, Tree, admin, member
+from harness.websocket import knock
+from promises.rights import PRIVILEGED, rights
+from promises.tokens import sites
 
-METHODS = ("get", "post", "put", "patch", "delete")
-
-
-def operations(document):
-    for path, item in document["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield path, method.upper(), item[method]
-
-
-def is_public(document, operation):
-    security = operation.get("security", document.get("security", []))
-    return not security or {} in security
+# What closes of a socket mean, as the statuses they stand for (`chat.md` 4.2).
+CLOSED = {0: 101, 4400: 400, 4401: 401, 4403: 403, 4404: 404, 4429: 429}
+# Answers that show nothing but numbers.
+NUMBERS = {"get_support_unread_total", "get_storage_info"}
 
 
-def example_body(document, operation, owned):
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    if body is None:
-        return None
-    example = body.get("example")
-    if example is None and body.get("examples"):
-        example = next(iter(body["examples"].values())).get("value")
-    if example is None:
-        schema = body["schema"]
-        while "$ref" in schema:
-            schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
-        example = schema.get("example") or {}
-    example = json.loads(json.dumps(example))
-    if isinstance(example, dict):
-        if "file_ids" in example or "batch_delete" in operation.get("operationId", "") or operation.get("operationId") == "delete_files":
-            example["file_ids"] = [owned["file"]]
-    return example
+class Said:
+    """An answer, whether over HTTP or over a socket."""
+
+    def __init__(self, status, text):
+        self.status, self.text = status, text
 
 
-class Owner:
-    """Somebody with one of everything, all of it marked."""
+class Operation:
+    def __init__(self, path, method, found):
+        self.path, self.method, self.id = path, method, found["operationId"]
+        self.is_socket = path.startswith("/ws/")
 
-    def __init__(self, trial, server, top, number):
-        self.mark = f"mark{trial.random.randrange(10**9)}x{number}"
-        self.client = server.client.user(f"owner{self.mark}")
-        self.access = self.client.token
-        self.file = self.client.upload([(f"{self.mark}.txt", content(self.mark, 300))]).expect(201)[0]["id"]
-        self.client.post("/file/new-folder/", {"folder_name": f"folder-{self.mark}"}).expect(201)
-        eventually("the owner's file is stored", 20, lambda: self.stored() == "completed")
-        presign = self.client.post("/file/presign/", {"name": f"p-{self.mark}", "content_type": "a/b", "size": 3}).expect(201)
-        self.pending = presign["id"]
-        self.session = self.client.get("/user/sessions/").expect(200)[0]["sid"]
-        self.ids = {"file": self.file, "user": self.client.id, "session": self.session}
+    def __str__(self):
+        return f"{self.method} {self.path}"
 
-    def stored(self):
-        return self.client.get(f"/file/{self.file}/").expect(200)["upload_status"]
+    def url(self, row, tree, person=None):
+        """The ids of a tree in the place of parameters."""
+        target = tree.ids.get(row.target)
+        named = {"id": target, "sid": target, "message_id": tree.ids["message"]}
+        path = re.sub(r"\{(\w+)\}", lambda found: str(named[found.group(1)]), self.path)
+        query = getattr(row, "query_of_admin", row.query) if person and person.kind == "admin" else row.query
+        return path + query.format(**tree.ids)
 
-    def state(self):
-        """Everything of his that a stranger could have changed."""
-        client = self.client
-        own = [client.get(path) for path in ("/user/profile/", "/file/", f"/file/{self.file}/", "/file/storage-info/")]
-        sessions = sorted(s["sid"] for s in client.get("/user/sessions/").json()) if own[0].status == 200 else None
-        return [(r.status, r.body) for r in own], sessions
-
-
-def fill(path, owned):
-    """The owner's ids in the place of parameters."""
-
-    def value(found):
-        name = found.group(1)
-        if "sid" in name or "/sessions/" in path:
-            return str(owned["session"])
-        return str(owned["user"] if path.startswith("/user") else owned["file"])
-
-    return re.sub(r"\{(\w+)\}", value, path)
-
-
-@promise("A5", "every operation as anonymous, stranger and owner")
-def a5(trial):
-    top = Topology(trial, env={"MAIL_BACKEND": "log"})
-    server = top.serve()
-    document = server.client.get("/openapi.json").expect(200)
-    owner = Owner(trial, server, top, 0)
-    before = owner.state()
-    anonymous, leaks, changed, tested, private = [], [], [], 0, 0
-    strangers = 0
-    for path, method, operation in operations(document):
-        if is_public(document, operation):
-            continue
-        private += 1
-        url = fill(path, owner.ids)
-        if operation.get("operationId") == "list_upload_statuses":
-            url += f"?file_ids={owner.file}"
-        body = example_body(document, operation, owner.ids)
-        multipart = "multipart/form-data" in operation.get("requestBody", {}).get("content", {})
-        bare = Client(server.base)
-        for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer garbage"}, {"X-API-Key": "ak_" + "x" * 48}):
-            reply = bare.multipart("x", b"x", url) if multipart and not headers else bare.request(method, url, body, headers)
-            if reply.status != 401:
-                anonymous.append((method, path, headers, reply.status))
-        strangers += 1
-        stranger = server.client.user(f"stranger{strangers}")
-        reply = stranger.multipart("x", b"x", url) if multipart else stranger.request(method, url, body)
-        tested += 1
-        text = reply.body.decode(errors="replace")
-        if owner.mark in text:
-            leaks.append((method, path, reply.status))
-        # An id that is not his is not there; what needs an administrator says so.
-        if "{" in path and reply.status not in (404, 403):
-            leaks.append((method, path, reply.status))
-        if owner.state() != before:
-            changed.append((method, path, reply.status))
-            before = owner.state()
-    trial.check("anonymous, empty, garbage and unknown credentials: 401 everywhere", f"{len(anonymous)} others {anonymous[:2] or ''}",
-                not anonymous)
-    trial.check("0 leaks to strangers", f"{len(leaks)} {leaks[:3] or ''}", not leaks)
-    trial.check("0 writes by strangers", f"{len(changed)} {changed[:3] or ''}", not changed)
-    trial.check(">= 90 % of the non-public operations cross-tested", f"{tested} of {private}", tested >= 0.9 * private)
-
-    # The same requests mean something when the owner makes them.
-    useless = []
-    for number, (path, method, operation) in enumerate(operations(document), 1):
-        if is_public(document, operation):
-            continue
-        if "{" not in path and method == "GET":
-            reply = owner.client.get(fill(path, owner.ids) + (f"?file_ids={owner.file}" if "upload_status" in path else ""))
-        elif "{" in path:
-            fresh = Owner(trial, server, top, number)
-            ids = dict(fresh.ids)
-            if path.rstrip("/").endswith(("cancel", "complete")):
-                ids["file"] = fresh.pending
-            body = example_body(document, operation, ids)
-            if method == "DELETE" and path.startswith("/user/{"):
-                body = {"password": PASSWORD}
-            reply = fresh.client.request(method, fill(path, ids), body)
+    def ask(self, client, row, tree, person, extra=None):
+        """Sends it as somebody."""
+        url = self.url(row, tree, person)
+        if self.is_socket:
+            code, text = knock(client.base, url, client.token, client.headers)
+            return Said(CLOSED.get(code, code), text)
+        if row.form:
+            reply = client.form(url, row.form())
         else:
+            body = row.body(tree, person) if row.body else None
+            reply = client.request(self.method, url, (extra or {}) | body if isinstance(body, dict) else body)
+        return Said(reply.status, reply.body.decode(errors="replace"))
+
+
+class Stage:
+    """Two trees of equal rank, brothers and sisters within the first, and everybody who is looked at."""
+
+    def __init__(self, top, one, two):
+        self.top, self.servers = top, (one, two)
+        self.root = admin(top, one)
+        self.home, self.next = self.tree(), self.tree()
+        sub_agent, customer = self.home.sub_agent(), self.home.another_customer()
+        customer.client.post("/api/chat/sessions/", {}).expect(201)
+        customer.knows |= self.home.agent.public
+        sub_agent.knows |= self.home.boss.public
+        register = lambda body: one.client.post("/user/register/", body)
+        plain, editor = member(one, "customer", register), member(one, "customer", register)
+        self.root.client.request("PATCH", f"/api/users/{editor.id}/", {"user_type": "editor"}).expect(200)
+        editor.kind = "editor"
+        editor.login(one)
+        self.strangers = {
+            "a plain user": plain, "an editor": editor,
+            "the next tree's customer": self.next.customer, "the next tree's sub-agent": self.next.agent,
+            "the next tree's agent": self.next.boss,
+            "another customer of the same agent": customer, "another sub-agent of the same agent": sub_agent,
+        }
+        self.spare = None
+
+    def tree(self):
+        return Tree(self.servers[0], self.root).stock()
+
+    def fresh(self):
+        """A tree to do things to."""
+        self.spare = self.spare or self.tree()
+        return self.spare
+
+    def client(self, person, number):
+        """The servers in turn."""
+        return person.client.at(self.servers[number % 2].base)
+
+    def standing(self):
+        """What nobody can have made of himself."""
+        ids = ",".join(str(person.id) for person in self.strangers.values())
+        return self.top.sql.run(f"SELECT id, user_type, parent_id, is_staff, is_verified, quota FROM users WHERE id IN ({ids}) "
+                                f"OR is_staff ORDER BY id")
+
+
+class Findings:
+    """What was seen that must not be, by kind."""
+
+    def __init__(self):
+        self.found = {kind: [] for kind in ("anonymous", "refused", "leaks", "changed", "reached", "blind", "keys")}
+
+    def add(self, kind, *what):
+        self.found[kind].append(" ".join(map(str, what)))
+
+    def check(self, trial, bar, kind, measured=""):
+        found = self.found[kind]
+        trial.check(bar, f"{measured}{len(found)} not {'; '.join(found[:4])}" if found else f"{measured}0 not", not found)
+
+
+@promise("A5", "every operation as anonymous, as strangers of every rank, and as those who may")
+def a5(trial):
+    for label, top, (one, two) in sites(trial, env={"MAIL_BACKEND": "log"}):
+        if one is not two:
+            top.worker()
+        matrix(trial, label, Stage(top, one, two))
+
+
+def matrix(trial, label, stage):
+    document = Document(stage.servers[0].client.get("/openapi.json").body)
+    table, findings = rights(), Findings()
+    private = [Operation(path, method, found) for path, method, found in document.operations() if not document.is_public(found)]
+    listed = [operation for operation in private if operation.id in table]
+    missing = [str(operation) for operation in private if operation.id not in table]
+    trial.check(f"{label}: every non-public operation has a row in the matrix", f"{len(listed)} of {len(private)} {missing[:3] or ''}",
+                not missing)
+    standing, before = stage.standing(), stage.home.state(stage.top.sql)
+    tried = 0
+    for operation in listed:
+        for row in table[operation.id]:
+            anonymous(stage, operation, row, findings)
+            tried += strangers(stage, operation, row, findings)
+            tried += relatives(stage, operation, row, findings)
+        after = stage.home.state(stage.top.sql)
+        if after != before:
+            findings.add("changed", operation, difference(before, after))
+            before = after
+        seen = [entitled(stage, operation, row, findings) for row in table[operation.id]]
+        if operation.method == "GET" and operation.id not in NUMBERS and not any(seen):
+            # An answer in which the owner does not find his marks would not show a leak either.
+            findings.add("blind", operation)
+        # Those who may did it to a spare tree, but for reading.
+        before = stage.home.state(stage.top.sql)
+    keys(stage, listed, table, findings)
+    crossings(stage, findings)
+    if stage.home.state(stage.top.sql) != before:
+        findings.add("changed", "ids of others in bodies", difference(before, stage.home.state(stage.top.sql)))
+    if stage.standing() != standing:
+        findings.add("changed", "a stranger's own rank", stage.standing())
+    findings.check(trial, f"{label}: anonymous, empty, garbage, unknown, refresh token: 401", "anonymous")
+    findings.check(trial, f"{label}: who may not is refused as the contract says", "refused", f"{tried} attempts, ")
+    findings.check(trial, f"{label}: 0 leaks to them", "leaks")
+    findings.check(trial, f"{label}: 0 writes by them, to others or to their own rank", "changed")
+    findings.check(trial, f"{label}: who may reaches each of them", "reached")
+    findings.check(trial, f"{label}: and sees there what strangers must not", "blind")
+    findings.check(trial, f"{label}: a key that may only read writes nothing", "keys")
+    pictures(trial, label, stage)
+
+
+def difference(before, after):
+    return [(a, b) for old, new in zip(before, after) for a, b in [([r for r in old if r not in new], [r for r in new if r not in old])]
+            if a or b]
+
+
+def anonymous(stage, operation, row, findings):
+    tree, nobody = stage.home, Person("nobody")
+    for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer garbage"}, {"X-API-Key": "ak_" + "x" * 48},
+                    {"Authorization": f"Bearer {tree.customer.refresh}"}):
+        bare = Client(stage.servers[0].base, headers=headers)
+        said = [operation.ask(bare, row, tree, nobody)]
+        if operation.is_socket:
+            said.append(bare.request(operation.method, operation.url(row, tree)))
+        findings.found["anonymous"] += [f"{operation} {headers} {one.status}" for one in said if one.status != 401]
+
+
+def judge(stage, operation, row, name, person, said, may, findings):
+    wanted = row.status if may else row.refusal
+    if said.status not in wanted:
+        findings.add("reached" if may else "refused", operation, row.target or "", "as", name, said.status, said.text[:120])
+    # Editors read all users.
+    sees_all = person.kind == "admin" or person.kind == "editor" and operation.id in ("list_members", "get_member")
+    hit = [] if sees_all else sorted(mark for mark in stage.home.marks - person.knows if mark in said.text)
+    if hit:
+        findings.add("leaks", operation, "to", name, hit[:2])
+
+
+def strangers(stage, operation, row, findings):
+    """Those who are not of the tree, all the way from a plain user to an agent of the same rank."""
+    for number, (name, person) in enumerate(stage.strangers.items()):
+        said = operation.ask(stage.client(person, number), row, stage.home, person, PRIVILEGED)
+        # The kind decides what is one's own; over what others have it gives an editor something, and only to read.
+        may = person.kind in row.who if row.target is None else person.kind == "editor" and "editor" in row.who
+        judge(stage, operation, row, name, person, said, may, findings)
+        if row.leaves and may:
+            person.login(stage.servers[0])
+    return len(stage.strangers)
+
+
+def relatives(stage, operation, row, findings):
+    """Those of the tree who have no right to this."""
+    if row.target is None:
+        return 0
+    tried = 0
+    for number, (name, person) in enumerate({**stage.home.people, "admin": stage.root}.items()):
+        if name in row.who:
             continue
-        if reply.status in (401, 404, 405) or reply.status >= 500 or reply.status == 403 and not path.startswith("/user/"):
-            useless.append((method, path, reply.status))
-    trial.check("the owner reaches each of them", f"{len(useless)} not {useless[:3] or ''}", not useless)
+        tried += 1
+        said = operation.ask(stage.client(person, number), row, stage.home, person)
+        refused = row
+        if name == row.target and hasattr(row, "self_refusal"):
+            refused = type(row)(row.who, row.self_refusal, target=row.target)
+        judge(stage, operation, refused, f"the {name} of the tree", person, said, False, findings)
+    return tried
+
+
+def entitled(stage, operation, row, findings):
+    """Everybody who may, on a tree of his own if it does not survive that. Returns whether anybody saw a mark."""
+    saw = False
+    for name in sorted(row.who - {"editor"}):
+        tree = stage.home if operation.method == "GET" else stage.fresh()
+        person = stage.root if name == "admin" else tree.people[name]
+        said = operation.ask(person.client, row, tree, person)
+        if said.status not in row.status:
+            findings.add("reached", operation, row.target or "", "as the", name, said.status, said.text[:120])
+        saw = saw or any(mark in said.text for mark in tree.marks)
+        if row.leaves:
+            person.login(stage.servers[0])
+        if row.spends:
+            stage.spare = None
+    return saw
+
+
+def keys(stage, listed, table, findings):
+    """API keys of people who may, with every scope but only for reading."""
+    scopes = [part for scope in ("cloud", "agents", "chat") for part in ("--scope", f"{scope}:read")]
+    tree = stage.fresh()
+    for name, person in tree.people.items():
+        key = stage.top.command("apikey", "create", person.name, "--name", "reader", *scopes).strip()
+        client = Client(stage.servers[0].base, headers={"X-API-Key": key})
+        client.get("/api/users/profile/").expect(200)
+        before = tree.state(stage.top.sql)
+        for operation in listed:
+            for row in table[operation.id]:
+                if operation.method == "GET":
+                    continue
+                password = person.password
+                said = operation.ask(client, row, tree, person)
+                person.password = password
+                # A download may be asked for with POST as well; that reads.
+                if said.status != 403 and operation.id != "create_file_download":
+                    findings.add("keys", operation, "as", name, said.status)
+        if tree.state(stage.top.sql) != before:
+            findings.add("keys", "written with the key of", name, difference(before, tree.state(stage.top.sql)))
+
+
+def crossings(stage, findings):
+    """The next tree's agents with their own objects, and ids of this tree in bodies and queries."""
+    home, other, ids = stage.home, stage.next, stage.home.ids
+    boss, agent, own = other.boss, other.agent, other.ids
+    chat = f"/api/chat/sessions/{own['session']}/"
+    person = member(stage.servers[0], "customer", lambda body: agent.client.post("/api/users/create_customer/", body))
+    asked = [
+        (boss, "DELETE", f"/api/users/{own['agent']}/?reassign_to={ids['agent']}", None, {400}),
+        (boss, "POST", f"/api/users/{own['agent']}/delete_user/?reassign_to={ids['boss']}", None, {400}),
+        (boss, "POST", "/api/users/create_customer/", Person("new").body() | {"agent_id": ids["agent"]}, {400}),
+        (agent, "POST", "/api/users/create_customer/", Person("new").body() | {"agent_id": ids["agent"]}, {400}),
+        (boss, "POST", f"{chat}assign/", {"agent_id": ids["agent"]}, {400}),
+        (boss, "POST", f"{chat}assign/", {"agent_id": ids["boss"]}, {400}),
+        # Only administrators write these; for others they are unknown fields.
+        (boss, "PATCH", f"/api/users/{own['agent']}/", {"parent_id": ids["boss"]}, {200}),
+        (boss, "PATCH", f"/api/users/{person.id}/", {"parent_id": ids["agent"], "user_type": "agent_l1"}, {200}),
+        (agent, "DELETE", f"{chat}messages/{ids['message']}/", None, {404}),
+        (agent, "POST", f"{chat}mark_read/", {"up_to": ids["message"]}, {200}),
+        (boss, "GET", f"/api/users/customers/?agent_id={ids['agent']}", None, {200, 400, 404}),
+        (boss, "GET", f"/api/users/sub_agents/?parent_id={ids['boss']}", None, {200, 400, 404}),
+        (agent, "GET", f"/api/chat/sessions/{ids['session']}/messages/?after_id=0&limit=200", None, {403}),
+        *[(who, "GET", f"{path}?search={mark}", None, {200}) for who in (boss, agent) for mark in sorted(home.customer.public)[:1]
+          for path in ("/api/users/", "/api/users/customers/", "/api/chat/sessions/agent_chat_users/")],
+    ]
+    for who, method, path, body, wanted in asked:
+        reply = who.client.request(method, path, body)
+        text = reply.body.decode(errors="replace")
+        if reply.status not in wanted:
+            findings.add("refused", method, path, "of the next tree's", who.kind, reply.status, text[:120])
+        # Pages link to themselves with what was searched for.
+        if hit := [mark for mark in home.marks - who.knows if mark in re.sub(r'"(next|previous)":"[^"]*"', "", text)]:
+            findings.add("leaks", method, path, "to the next tree's", who.kind, hit[:2])
+    found = stage.top.sql.run(f"SELECT user_type, parent_id FROM users WHERE id IN ({person.id}, {own['agent']}) ORDER BY id")
+    if found != [["agent_l2", str(own["boss"])], ["customer", str(own["agent"])]]:
+        findings.add("changed", "parents written by an agent", found)
+    socket = agent.socket(stage.servers[1], own["session"])
+    for frame in ({"type": "read", "message_id": ids["message"]},
+                  {"type": "chat_message", "content": "x", "session": ids["session"], "session_id": ids["session"], "sender": ids["agent"]},
+                  {"type": "ping"}):
+        socket.send(frame)
+    socket.of("pong")
+    socket.close()
+
+
+def pictures(trial, label, stage):
+    """Pictures are anybody's who has their address (`agents.md` 44), and nobody finds one without; files need a signature."""
+    bare = stage.servers[-1].client
+    paths = [urlsplit(url).path for url in stage.home.pictures]
+    shown = {bare.get(path).status for path in paths}
+    folders = {path.rsplit("/", 1)[0] for path in paths}
+    name = paths[0].rsplit("/", 1)[1]
+    guesses = [guess for folder in folders for guess in (
+        folder, folder + "/", f"{folder}/../", f"{folder}/%2e%2e/yunque.db", f"{folder}/..%2f..%2fyunque.db", f"{folder}/.",
+        f"{folder}/{name[:-5]}", f"{folder}/{name}.bak", f"{folder}/*", f"{folder}/?list-type=2")]
+    guesses += ["/media/", "/media", f"/media/{name}", f"{paths[-1].rsplit('/', 1)[0]}/{name}"]
+    found = [(guess, reply.status) for guess in guesses if (reply := bare.get(guess)).status != 404]
+    trial.check(f"{label}: pictures: with the address 200, without it 404", f"{sorted(shown)}, {len(found)} of {len(guesses)} others {found[:3]}",
+                shown == {200} and not found)
+    mine, other = stage.home, stage.next
+    link = urlsplit(other.customer.client.get(f"/file/{other.ids['file']}/download/").expect(200)["download_url"])
+    stored = urlsplit(mine.stored()).path
+    key = stored.split("/local/", 1)[-1]
+    tries = [
+        (f"/file/{mine.ids['file']}/content/", {403, 404}), (stored, {403, 404}),
+        (f"/file/{mine.ids['file']}/content/?{link.query}", {403}),
+        (f"/file/{mine.ids['file']}/content/?{re.sub('key=[^&]*', 'key=' + key.replace('/', '%2F'), link.query)}", {403}),
+        (f"{link.path}?{re.sub('key=[^&]*', 'key=' + key.replace('/', '%2F'), link.query)}", {403}),
+        (f"{link.path}?{re.sub('expires=[0-9]*', 'expires=9999999999', link.query)}", {403}),
+    ]
+    got = [(path[:40], reply.status) for path, wanted in tries if (reply := bare.get(path)).status not in wanted
+           or any(mark.encode() in reply.body for mark in mine.marks)]
+    trial.check(f"{label}: bytes of files: not without their own signature", f"{len(got)} of {len(tries)} {got[:2] or ''}", not got)

@@ -9,12 +9,12 @@ from harness.topology import Topology
 from harness.world import eventually
 
 
-def sites(trial):
+def sites(trial, env=None):
     """One process on SQLite; two of them on MariaDB and Redis: (label, topology, two servers)."""
-    embedded = Topology(trial)
+    embedded = Topology(trial, env=env)
     server = embedded.serve()
     yield "embedded", embedded, (server, server)
-    top = Topology(trial, "mariadb")
+    top = Topology(trial, "mariadb", env=env)
     yield "2 servers", top, (top.serve(name="first"), top.serve(name="second"))
 
 
