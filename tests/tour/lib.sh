@@ -24,7 +24,8 @@ begin() {
     trap 'exit 143' TERM HUP
     cd "$WORK"
     # A setting of the caller's shell would change what is shown.
-    unset DATABASE_URL DB_NAME REDIS_URL CELERY_BROKER_URL SECRET_KEY APP_ENV DATA_DIR SMTP_URL STORAGE_BACKEND
+    unset DATABASE_URL DB_NAME REDIS_URL CELERY_BROKER_URL SECRET_KEY APP_ENV DATA_DIR SMTP_URL STORAGE_BACKEND \
+        MAIL_BACKEND MAIL_FROM PUBLIC_BASE_URL LISTEN
 }
 
 finish() {
@@ -72,17 +73,17 @@ until_true() {
     done
 }
 
-# The usual port if nobody has it, else any.
+# free_port [PORT]: that one, else the usual one, if nobody has it; else any.
 free_port() {
     python3 -c '
-import socket
+import socket, sys
 probe = socket.socket()
 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 try:
-    probe.bind(("127.0.0.1", 8000))
+    probe.bind(("127.0.0.1", int(sys.argv[1])))
 except OSError:
     probe.bind(("127.0.0.1", 0))
-print(probe.getsockname()[1])'
+print(probe.getsockname()[1])' "${1:-8000}"
 }
 
 is_completed() { curl -s -H "$AUTH" "$BASE/file/upload_status/?file_ids=$1" | grep -q '"upload_status":"completed"'; }
