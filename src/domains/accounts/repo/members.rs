@@ -10,7 +10,7 @@ use sea_orm::sea_query::{
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
 use yunque_kernel::DbError;
 use yunque_kernel::auth::UserType;
-use yunque_kernel::db::dialect;
+use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::http::Page;
 use yunque_kernel::ids::UserId;
 
@@ -250,7 +250,7 @@ pub async fn find_taken_by_others(
             .column(user::Column::Id)
             .filter(column.eq(key))
             .into_tuple()
-            .one(conn)
+            .unique(conn)
             .await?;
         *taken = holder.is_some_and(|holder| holder != id.0);
     }

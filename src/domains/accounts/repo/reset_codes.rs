@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Query;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
 use yunque_kernel::DbError;
-use yunque_kernel::db::dialect;
+use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::ids::UserId;
 
 use super::users::CredentialRow;
@@ -39,7 +39,7 @@ pub async fn find_active_by_email(
     let found = user::Entity::find()
         .filter(user::Column::EmailKey.eq(email_key))
         .filter(user::Column::IsActive.eq(true));
-    Ok(found.into_partial_model::<CredentialRow>().one(conn).await?)
+    Ok(found.into_partial_model::<CredentialRow>().unique(conn).await?)
 }
 
 /// Stores a code; an older one of the address, and the token it became, are void.

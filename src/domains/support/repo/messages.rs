@@ -5,7 +5,7 @@ use sea_orm::sea_query::{Alias, Expr, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
-use yunque_kernel::db::dialect;
+use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::{DbError, SupportMessageId, Tx, UserId};
 
 use super::inserted;
@@ -129,18 +129,17 @@ pub async fn find_message(
     id: SupportMessageId,
 ) -> Result<Option<message::Model>, DbError> {
     let select = message::Entity::find_by_id(id.0).filter(message::Column::SessionId.eq(session));
-    Ok(select.one(conn).await?)
+    Ok(select.unique(conn).await?)
 }
 
 /// The newest message of a session.
 pub async fn find_last_id(conn: &impl ConnectionTrait, session: i64) -> Result<Option<i64>, DbError> {
     let select = message::Entity::find()
         .select_only()
-        .column(message::Column::Id)
-        .filter(message::Column::SessionId.eq(session))
-        .order_by_desc(message::Column::Id)
-        .limit(1);
-    Ok(select.into_tuple().one(conn).await?)
+        .expr(message::Column::Id.max())
+        .filter(message::Column::SessionId.eq(session));
+    let last: Option<Option<i64>> = select.into_tuple().unique(conn).await?;
+    Ok(last.flatten())
 }
 
 /// Marks what one side wrote as read, up to an id; tells how many messages were not before.

@@ -6,7 +6,7 @@ use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, Select,
 };
-use yunque_kernel::db::dialect;
+use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::http::Page;
 use yunque_kernel::{DbError, SupportSessionId, Tx, UserId};
 
@@ -46,7 +46,7 @@ pub async fn find_session(
     conn: &impl ConnectionTrait,
     id: SupportSessionId,
 ) -> Result<Option<session::Model>, DbError> {
-    Ok(session::Entity::find_by_id(id.0).one(conn).await?)
+    Ok(session::Entity::find_by_id(id.0).unique(conn).await?)
 }
 
 pub async fn find_by_client(
@@ -54,7 +54,7 @@ pub async fn find_by_client(
     client: UserId,
 ) -> Result<Option<session::Model>, DbError> {
     let select = session::Entity::find().filter(session::Column::ClientId.eq(client.0));
-    Ok(select.one(conn).await?)
+    Ok(select.unique(conn).await?)
 }
 
 /// A session, locked until the transaction ends.
@@ -75,7 +75,7 @@ async fn locked(tx: &Tx, mut select: Select<session::Entity>) -> Result<Option<s
     if tx.get_database_backend() != DbBackend::Sqlite {
         select = select.lock_exclusive();
     }
-    Ok(select.one(tx).await?)
+    Ok(select.unique(tx).await?)
 }
 
 /// A page, newest activity first.
@@ -130,7 +130,7 @@ pub async fn sum_unread(
         .select_only()
         .expr(sum)
         .filter(scope.condition());
-    let sum: Option<Option<i64>> = select.into_tuple().one(conn).await?;
+    let sum: Option<Option<i64>> = select.into_tuple().unique(conn).await?;
     Ok(sum.flatten().unwrap_or(0))
 }
 
