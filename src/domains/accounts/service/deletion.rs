@@ -93,13 +93,15 @@ impl Accounts {
                     return Err(AccountsError::NotFound);
                 }
                 let heir = accounts.judge_heir(&tx, id, right, heir).await?;
-                accounts.hand_over(&tx, id, heir.as_ref()).await?;
-                let heard = accounts.deactivate(&tx, id, by, &client.ip).await?;
+                let mut heard = accounts.hand_over(&tx, id, heir.as_ref()).await?;
+                heard.push(accounts.deactivate(&tx, id, by, &client.ip).await?);
                 accounts.enqueue_purge(&tx, id, client.request_id).await?;
                 Ok(heard)
             }
         });
-        deleted.await?.everywhere().await;
+        for heard in deleted.await? {
+            heard.everywhere().await;
+        }
         Ok(())
     }
 

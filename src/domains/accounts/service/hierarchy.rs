@@ -17,7 +17,7 @@ use crate::entity::user::{self, Column};
 use crate::error::AccountsError;
 use crate::repo::{tree, users};
 use crate::scope::{Place, Scope, may_hang_below, may_have_parent};
-use crate::{Accounts, Moved};
+use crate::{Accounts, Heard, Moved};
 
 const NO_PARENT: Text = Text::fixed("该类型的账户不能有上级", "Accounts of this type have no parent.");
 
@@ -210,9 +210,10 @@ impl Accounts {
         tx: &Tx,
         leaving: UserId,
         heir: Option<&Place>,
-    ) -> Result<(), AccountsError> {
+    ) -> Result<Vec<Heard>, AccountsError> {
         let children = tree::lock_children(tx, leaving).await?;
         let (now, mut moves) = (self.now(), Vec::new());
+        let mut moved = Vec::new();
         for kind in [UserType::AgentL2, UserType::Customer] {
             let of_kind = || children.iter().filter(|child| child.user_type == kind);
             if of_kind().next().is_none() {
@@ -226,6 +227,7 @@ impl Accounts {
                 });
             }
             tree::update_parent(tx, leaving, kind, fits, now).await?;
+            moved.extend(of_kind().map(|child| child.id));
             if kind == UserType::Customer {
                 moves.extend(of_kind().map(|child| Moved {
                     customer: child.id,
@@ -234,12 +236,14 @@ impl Accounts {
                 }));
             }
         }
-        for moved in &moves {
-            // What others remember of them names the former agent.
-            let change = AuthChange::Profile { user: moved.customer };
-            let _heard = self.tell(tx, change).await?;
+        // What is remembered of them names the former agent; that of a sub-agent decides who else
+        // reads its sessions.
+        let mut heard = Vec::new();
+        for user in moved {
+            heard.push(self.tell(tx, AuthChange::Profile { user }).await?);
         }
-        Ok(self.tell_moves(tx, moves).await?)
+        self.tell_moves(tx, moves).await?;
+        Ok(heard)
     }
 }
 
