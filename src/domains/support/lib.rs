@@ -83,14 +83,7 @@ impl Support {
 }
 
 impl ParentHook for Support {
-    fn customers_moved(&self, tx: Tx, mut moves: Vec<Moved>) -> BoxFuture<'_, Result<(), DbError>> {
-        Box::pin(async move {
-            // Sessions are locked in one order, whoever moves customers.
-            moves.sort_unstable_by_key(|moved| moved.customer);
-            for moved in moves {
-                self.follow(&tx, moved).await?;
-            }
-            Ok(())
-        })
+    fn customers_moved(&self, tx: Tx, moves: Vec<Moved>) -> BoxFuture<'_, Result<(), DbError>> {
+        Box::pin(async move { self.follow(&tx, moves).await })
     }
 }

@@ -66,6 +66,45 @@ async fn a_deleted_agents_sessions_go_to_the_heir() {
 }
 
 #[tokio::test]
+async fn who_gets_a_sub_agent_reads_its_sessions_at_once() {
+    let stage = Stage::set().await;
+    let session = stage.session().await;
+    // The agent and who is above it are remembered now.
+    look(&stage.boss, session).await;
+    look(&stage.agent, session).await;
+    let path = format!("/api/users/{}/?reassign_to={}", stage.boss.id, stage.rival.id);
+    assert_eq!(stage.admin.client.delete(&path).await.status, 204);
+    let seen = look(&stage.rival, session).await;
+    assert_eq!(seen["agent"], json!(stage.agent.id));
+    assert_eq!(stage.rival.client.get(SESSIONS).await.expect(200)["count"], 1);
+}
+
+#[tokio::test]
+async fn many_customers_go_to_the_heir_with_their_sessions() {
+    let stage = Stage::set().await;
+    let mut sessions = Vec::new();
+    for n in 0..6 {
+        let customer = member(&stage.srv, &format!("c{n}"), "customer", Some(&stage.agent)).await;
+        // Not all of them ever said a word.
+        if n % 2 == 0 {
+            sessions.push(open(&customer).await);
+        }
+    }
+    let path = format!("/api/users/{}/?reassign_to=self", stage.agent.id);
+    assert_eq!(stage.boss.client.delete(&path).await.status, 204);
+    for session in sessions {
+        let seen = look(&stage.boss, session).await;
+        let last = &seen["last_message"];
+        assert_eq!(
+            (&seen["agent"], &last["content"]),
+            (&json!(stage.boss.id), &json!("会话已转接"))
+        );
+    }
+    let list = stage.boss.client.get(SESSIONS).await.expect(200);
+    assert_eq!(list["count"], 3, "only sessions there are");
+}
+
+#[tokio::test]
 async fn a_customer_without_a_session_moves_quietly() {
     let stage = Stage::set().await;
     moved(&stage, json!(stage.rival.id)).await;

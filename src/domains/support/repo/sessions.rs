@@ -71,11 +71,24 @@ pub async fn lock_by_client(tx: &Tx, client: UserId) -> Result<Option<session::M
     .await
 }
 
-async fn locked(tx: &Tx, mut select: Select<session::Entity>) -> Result<Option<session::Model>, DbError> {
-    if tx.get_database_backend() != DbBackend::Sqlite {
-        select = select.lock_exclusive();
+/// The sessions of those customers who have one, locked in the order of the customers.
+pub async fn lock_by_clients(tx: &Tx, clients: &[UserId]) -> Result<Vec<session::Model>, DbError> {
+    let select = session::Entity::find()
+        .filter(session::Column::ClientId.is_in(clients.iter().map(|client| client.0)))
+        .order_by_asc(session::Column::ClientId);
+    Ok(locking(tx, select).all(tx).await?)
+}
+
+async fn locked(tx: &Tx, select: Select<session::Entity>) -> Result<Option<session::Model>, DbError> {
+    Ok(locking(tx, select).unique(tx).await?)
+}
+
+/// SQLite has one writer, so whatever a transaction reads stays as it is.
+fn locking(tx: &Tx, select: Select<session::Entity>) -> Select<session::Entity> {
+    match tx.get_database_backend() {
+        DbBackend::Sqlite => select,
+        _ => select.lock_exclusive(),
     }
-    Ok(select.unique(tx).await?)
 }
 
 /// A page, newest activity first.

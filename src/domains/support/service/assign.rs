@@ -1,5 +1,7 @@
 //! Who answers a session: handing it on, and following the customer's parent.
 
+use std::collections::HashMap;
+
 use sea_orm::sea_query::Expr;
 use yunque_accounts::Moved;
 use yunque_kernel::auth::Caller;
@@ -12,6 +14,8 @@ use crate::{Support, SupportError, frames, policy, repo};
 
 /// Without a name: whose it is now stands in the session itself.
 const ASSIGNED: &str = "会话已转接";
+/// Customers looked at together: few enough for the parameters of one statement.
+const CHUNK: usize = 500;
 
 impl Support {
     /// Hands a session to another agent, with a system message.
@@ -70,38 +74,50 @@ impl Support {
         Ok(self.present(session, caller.user_id).await?)
     }
 
-    /// A customer got another parent, in this transaction: the session goes along.
-    pub(crate) async fn follow(&self, tx: &Tx, moved: Moved) -> Result<(), DbError> {
-        let Some(mut session) = repo::lock_by_client(tx, moved.customer).await? else {
-            return Ok(());
-        };
-        if session.agent() == moved.to {
-            return Ok(());
+    /// Customers got another parent, in this transaction: their sessions go along. Most customers
+    /// have none, so sessions are looked for by the hundred.
+    pub(crate) async fn follow(&self, tx: &Tx, mut moves: Vec<Moved>) -> Result<(), DbError> {
+        // Sessions are locked in one order, whoever moves customers.
+        moves.sort_unstable_by_key(|moved| moved.customer);
+        let to: HashMap<UserId, Option<UserId>> = moves.iter().map(|m| (m.customer, m.to)).collect();
+        let mut said = Vec::new();
+        for chunk in moves.chunks(CHUNK) {
+            let customers: Vec<UserId> = chunk.iter().map(|moved| moved.customer).collect();
+            for mut session in repo::lock_by_clients(tx, &customers).await? {
+                let client = session.client();
+                let agent = to.get(&client).copied().flatten();
+                if session.agent() == agent {
+                    continue;
+                }
+                session.agent_id = agent.map(|agent| agent.0);
+                let set = [(Column::AgentId, Expr::value(session.agent_id))];
+                repo::update_session(tx, session.id, set).await?;
+                said.push(self.say_silently(tx, &mut session, client, ASSIGNED).await?);
+            }
         }
-        session.agent_id = moved.to.map(|agent| agent.0);
-        let set = [(Column::AgentId, Expr::value(session.agent_id))];
-        repo::update_session(tx, session.id, set).await?;
-        let message = self
-            .say_silently(tx, &mut session, moved.customer, ASSIGNED)
-            .await?;
-        let this = self.clone();
-        // Names are not looked up inside the transaction.
-        tx.after_commit(move || {
-            yunque_kernel::task::spawn(async move { this.announce(message).await });
-        });
+        if !said.is_empty() {
+            let this = self.clone();
+            // Names are not looked up inside the transaction.
+            tx.after_commit(move || {
+                yunque_kernel::task::spawn(async move { this.announce(&said).await });
+            });
+        }
         Ok(())
     }
 
-    async fn announce(&self, message: message::Model) {
-        // Sockets find in the database what this cannot tell them.
-        let Ok(people) = self.people(&[message.sender()]).await else {
-            return;
-        };
-        let shown = dto::message(&message, &people, &self.0.ctx.public_base_url);
-        let topic = frames::topic(SupportSessionId(message.session_id));
-        self.0
-            .ctx
-            .realtime
-            .publish(&topic, frames::chat_message(&shown, None));
+    async fn announce(&self, messages: &[message::Model]) {
+        for chunk in messages.chunks(CHUNK) {
+            let senders: Vec<UserId> = chunk.iter().map(message::Model::sender).collect();
+            // Sockets find in the database what this cannot tell them.
+            let Ok(people) = self.people(&senders).await else {
+                return;
+            };
+            for message in chunk {
+                let shown = dto::message(message, &people, &self.0.ctx.public_base_url);
+                let topic = frames::topic(SupportSessionId(message.session_id));
+                let frame = frames::chat_message(&shown, None);
+                self.0.ctx.realtime.publish(&topic, frame);
+            }
+        }
     }
 }
