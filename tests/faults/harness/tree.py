@@ -74,15 +74,20 @@ class Tree:
         create = lambda body: self.agent.client.post("/api/users/create_customer/", body)
         return member(self.server, "customer", create, self.agent)
 
+    def converse(self):
+        """Opens the customer's session."""
+        self.ids["session"] = self.customer.client.post("/api/chat/sessions/", {}).expect(201)["id"]
+        return self
+
     def stock(self):
-        """Files and a conversation."""
+        """Files, a conversation, faces."""
         mine, ids = self.customer.client, self.ids
         name, data, said, answered = (f"{what}-{secrets.token_hex(6)}" for what in ("file", "data", "said", "answered"))
         ids["file"] = mine.upload([(name, data.encode())]).expect(201)[0]["id"]
         mine.post("/file/new-folder/", {"folder_name": f"folder-{name}"}).expect(201)
         presigned = mine.post("/file/presign/", {"name": f"p-{name}", "content_type": "a/b", "size": 3}).expect(201)
         ids["pending"] = presigned["id"]
-        ids["session"] = mine.post("/api/chat/sessions/", {}).expect(201)["id"]
+        self.converse()
         ids["message"] = self.say(self.customer, said)["id"]
         self.say(self.agent, answered)
         parts = {"content_type": "image", "image": ("x.png", png())}

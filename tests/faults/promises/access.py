@@ -109,7 +109,7 @@ class Findings:
 
     def check(self, trial, bar, kind, measured=""):
         found = self.found[kind]
-        trial.check(bar, f"{measured}{len(found)} not {'; '.join(found[:4])}" if found else f"{measured}0 not", not found)
+        trial.check(bar, f"{measured}{len(found)} otherwise {'; '.join(found[:4])}", not found)
 
 
 @promise("A5", "every operation as anonymous, as strangers of every rank, and as those who may")
