@@ -1,4 +1,4 @@
-"""A2 to A4: what a login tells a stranger, how often one may guess, how passwords are kept."""
+"""A2 to A4: what logins and resets tell a stranger, how often one may guess, how passwords are kept."""
 
 import math
 import os
@@ -6,10 +6,11 @@ import statistics
 import threading
 import time
 
-from harness.client import Client
+from harness.client import PASSWORD, Client
 from harness.report import promise
 from harness.topology import Background, Topology
 from harness.world import parallel, quantile
+from promises import resets
 
 REAL = {"ARGON2_MEMORY_KIB": "19456", "ARGON2_ITERATIONS": "2"}
 
@@ -40,46 +41,89 @@ def shape(reply):
     return reply.status, reply.body, tuple(headers)
 
 
-@promise("A2", "a login does not tell which accounts exist")
+@promise("A2", "neither a login nor a forgotten password tells which accounts exist")
 def a2(trial):
     pairs = trial.world.pick(100, 200)
     # One core for both sides: a scheduler that moves them would be measured as well.
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
     trial.defer(lambda: os.sched_setaffinity(0, cores))
-    top = Topology(trial, env=REAL | {"AUTH_LOGIN_MAX_FAILURES": "1000000", "AUTH_IP_MAX_FAILURES": "1000000"})
+    free = {"AUTH_LOGIN_MAX_FAILURES": "1000000", "AUTH_IP_MAX_FAILURES": "1000000"}
+    client = accounts(Topology(trial, env=REAL | free))
+    by_name = lambda name, password: client.login(name, password)
+    by_address = lambda name, password: client.post("/api/token/", {"login": f"{name}@example.com", "password": password})
+    for what, login in (("/user/login/", by_name), ("/api/token/ by address", by_address)):
+        measure(trial, what, {
+            "unknown": lambda n: login(f"nobody-{n}", "wrong-password-1"),
+            "wrong password": lambda _: login("known", "wrong-password-1"),
+            "inactive": lambda _: login("inactive", PASSWORD),
+        }, pairs, 401)
+    both = {shape(login(name, "wrong-password-1")) for login in (by_name, by_address) for name in ("known", "nobody")}
+    trial.check("both logins answer alike", f"{len(both)} kinds", len(both) == 1)
+
+    client = accounts(Topology(trial, env={"AUTH_LOGIN_MAX_FAILURES": "3", "AUTH_IP_MAX_FAILURES": "1000000"}))
+    for name in ("known", "nobody"):
+        for _ in range(3):
+            client.login(name, "wrong-password-1")
+    cases = {f"blocked, {word}": lambda _, name=name: client.login(name, "wrong-password-1")
+             for word, name in (("unknown", "nobody"), ("known", "known"))}
+    # These are short, so more of them are needed to see a difference of a twentieth.
+    measure(trial, "blocked login", cases, 5 * pairs, 429)
+    forgotten(trial, 2 * pairs)
+    trial.note("resending of codes after registering: with its endpoint")
+
+
+def accounts(top):
+    """A server with `known` and `inactive`; nobody is called anything else."""
     server = top.serve()
     for name in ("known", "inactive"):
         server.client.register(name).expect(201)
     top.command("user", "disable", "inactive")
-    cases = {
-        "unknown": lambda n: ("nobody-" + str(n), "wrong-password-1"),
-        "wrong password": lambda n: ("known", "wrong-password-1"),
-        "inactive": lambda n: ("inactive", "correct-horse-7"),
-    }
-    measure(trial, server, cases, pairs, "login")
-
-    blocked = Topology(trial, env={"AUTH_LOGIN_MAX_FAILURES": "3", "AUTH_IP_MAX_FAILURES": "1000000"})
-    server = blocked.serve()
-    server.client.register("known").expect(201)
-    for name in ("known", "nobody"):
-        for _ in range(3):
-            server.client.login(name, "wrong-password-1")
-    cases = {"blocked, unknown": lambda _: ("nobody", "wrong-password-1"), "blocked, known": lambda _: ("known", "wrong-password-1")}
-    # These are short, so more of them are needed to see a difference of a twentieth.
-    measure(trial, server, cases, 5 * pairs, "blocked login", status=429)
-    trial.note("password reset and resending of codes: with their endpoints")
+    return server.client
 
 
-def measure(trial, server, cases, pairs, what, status=401):
+def forgotten(trial, pairs):
+    """Both steps of the reset. Hits fall out of these limits after a second, so that their lists stay short."""
+    client = accounts(Topology(trial, env={"RATE_LIMIT_RESET_MAIL": "100000/s", "RATE_LIMIT_RESET_MAIL_IP": "100000/s"}))
+    address = {"unknown": "nobody@example.com", "known": "known@example.com", "inactive": "inactive@example.com"}
+    said = resets.sequences(client, shape, address.values())
+    trial.check("reset, on every path, from the mail to the sixth wrong code: the same sequence of answers",
+                f"{len({tuple(one) for one in said})} kinds of {[answer[0] for answer in said[0][:7]]}",
+                said[0] == said[1] == said[2])
+
+    def ask(kind):
+        reply = client.post(resets.FIRST[0], {"email": address[kind]})
+        # The mail is sent behind the answer, and must not slow down the next request.
+        time.sleep(0.03)
+        return reply
+
+    def refill(n):
+        """A code is void after five guesses."""
+        if n % 4 == 0:
+            for kind in address:
+                ask(kind).expect(200)
+
+    wrong = lambda kind: resets.guess(client, resets.SECOND[0], address[kind], "not-it")
+    measure(trial, "reset, step 1", {kind: lambda _, kind=kind: ask(kind) for kind in address}, pairs, 200)
+    measure(trial, "reset, step 2", {kind: lambda _, kind=kind: wrong(kind) for kind in address}, pairs, 400, refill)
+    # Now nobody has one.
+    for kind in address:
+        for _ in range(6):
+            wrong(kind)
+    measure(trial, "reset, step 2 without a code", {kind: lambda _, kind=kind: wrong(kind) for kind in address}, pairs, 400)
+
+
+def measure(trial, what, cases, pairs, status, before=None):
+    """`cases`: name → what makes a request. `before` each round something may be made ready."""
     for attempt in range(2):
         times, shapes = {case: [] for case in cases}, set()
         for n in range(pairs + 20):
             order = list(cases)
             trial.random.shuffle(order)
+            if before:
+                before(n)
             for case in order:
-                name, password = cases[case](n)
-                reply = server.client.login(name, password)
+                reply = cases[case](n)
                 shapes.add(shape(reply))
                 if n >= 20:
                     times[case].append(reply.took * 1000)
@@ -145,7 +189,9 @@ def a3(trial):
         spray = [guess(again, name=f"spray-{n}", source="127.0.0.4").status for n in range(110)]
         trial.check(f"{label}: 100 failures of one address over many names, then 429", f"{spray.count(401)} x 401",
                     spray == [401] * 100 + [429] * 10)
-    trial.note("TOTP codes and reset mails: with their endpoints")
+        resets.limits(trial, label, kind)
+        resets.guesses(trial, label, kind)
+    trial.note("TOTP codes: with their endpoints")
 
 
 @promise("A4", "how passwords are kept")
