@@ -7,10 +7,12 @@ import sqlite3
 import subprocess
 import tomllib
 
-from harness.client import Client, content
+from harness.client import PASSWORD, Client, content
+from harness.mail import Mails
 from harness.report import promise
 from harness.topology import Topology
-from harness.world import ROOT
+from harness.websocket import Socket, knock
+from harness.world import ROOT, eventually
 
 
 def dump_sqlite(path):
@@ -45,8 +47,8 @@ def s1(trial):
         canary = lambda what: f"{what}-canary-{secrets.token_hex(8)}"
         # The short words are looked for as they are; tokens by their signature.
         words = {"SECRET_KEY": secrets.token_hex(24), "METRICS_TOKEN": canary("metrics")}
-        env = dict(words) | {"LOG_LEVEL": "trace", "LOG_FORMAT": "json" if kind == "mariadb" else "text", "MAIL_BACKEND": "log",
-                             "RUST_BACKTRACE": "1"}
+        env = dict(words) | {"LOG_LEVEL": "trace", "LOG_FORMAT": "json" if kind == "mariadb" else "text", "MAIL_BACKEND": "file",
+                             "RUST_BACKTRACE": "1", "RATE_LIMIT_RESET_MAIL": "100/h", "RATE_LIMIT_RESET_MAIL_IP": "100/h"}
         top = Topology(trial, kind, oss=kind != "sqlite", env=env)
         if top.oss:
             words["OSS secret"] = top.env["ALIYUN_ACCESS_KEY_SECRET"]
@@ -102,6 +104,8 @@ def s1(trial):
         signature = re.search(r"(?i)signature=([^&]+)", presigned["upload_url"])
         if signature:
             words["signature of a presigned upload"] = signature.group(1)
+        said = canary("message")
+        converse(me, said)
         keep(me.post("/user/change-password/", {"old_password": wrong, "new_password": second}))
         keep(me.post("/user/change-password/", {"old_password": password, "new_password": second})).expect(200)
         keep(me.post("/user/update-email/", {"email": "s1-new@example.com"}))
@@ -112,6 +116,9 @@ def s1(trial):
             top.oss.command("fail_next?count=2&status=403")
             keep(me.upload([("refused", b"x" * 10)]))
             top.oss.command("fail_next?count=1&status=500")
+        reset = Reset(top, server, keep)
+        words |= reset.words
+        body_words |= reset.words
         shown = top.command("config", "show") + top.command("doctor", "--json", ok=False).stdout
         database = dump_sqlite(top.sql.url) if kind == "sqlite" else dump_server(top)
         for proc in top.procs:
@@ -121,12 +128,105 @@ def s1(trial):
         if kind != "sqlite":
             places["Redis"] = dump_redis(trial.world.services)
         for place, text_ in places.items():
+            reset.look(trial, label, place, text_)
             # The login hands its owner the tokens; the staged content of small files is a row until it is stored.
             looked = body_words if place == "answers" else words
+            if place not in ("answers", "database"):
+                looked = looked | {"message": said}
             hits = sorted(name for name, word in looked.items() if word in text_)
             trial.check(f"{label}: {len(looked)} canaries in {place}: 0", f"{len(hits)} {', '.join(hits)} in {len(text_)} characters",
                         not hits)
-    trial.note("TOTP seeds and reset tokens: with their endpoints")
+        reset.look_at_waiting(trial, label)
+    trial.note("TOTP seeds: with their endpoints")
+
+
+def converse(me, said):
+    """A message over REST and over sockets, whose tokens stand wherever they may, and the same in error."""
+    session = me.post("/api/chat/sessions/", {}).expect(201)["id"]
+    me.post(f"/api/chat/sessions/{session}/messages/", {"content_type": "text", "content": said}).expect(201)
+    path = f"/ws/chat/sessions/{session}/"
+    for query, headers in ((f"?token={me.token}", {}), ("", {"Sec-WebSocket-Protocol": f"bearer, {me.token}"}),
+                           ("", {"Authorization": f"Bearer {me.token}"})):
+        socket = Socket(me.base, path + query, headers=headers)
+        socket.of("connection_established")
+        for frame in ({"type": "chat_message", "content": said}, {"type": "chat_message", "content": [said]}, {"type": said},
+                      {"type": "auth", "token": me.token + "x"}, {"type": "auth", "token": me.token}):
+            socket.send(frame)
+        socket.of("auth_ok")
+        socket.close()
+    for wrong in (f"{path}?token={me.token}x", f"{path}?token={me.token}&since={said}", f"/ws/chat/sessions/0/?token={me.token}"):
+        knock(me.base, wrong)
+        me.get(wrong)
+
+
+class Reset:
+    """Codes and tokens of forgotten passwords: used ones, and ones that are still good when everything is looked at."""
+
+    def __init__(self, top, server, keep):
+        self.mails, self.client, self.keep = Mails(top), server.client, keep
+        self.words, self.used, self.good = {}, [], []
+        for n in range(3):
+            address = self.person(f"forgot-{n}")
+            code = self.code(address, n)
+            self.used.append(code)
+            # Where a code must not be: in an address, in broken JSON, as a number, with another's address.
+            self.post(f"/api/users/verify_code/?code={code}", {"email": f"forgot-{n}", "code": code})
+            keep(self.client.request("POST", "/api/users/verify_code/", f'{{"email": "{address}", "code": "{code}"'.encode(),
+                                     {"Content-Type": "application/json"}))
+            self.post("/api/users/verify_code/", {"email": address, "code": int(code)})
+            self.post("/user/reset-password/", {"email": "nobody@example.com", "code": code, "new_password": PASSWORD})
+            self.post("/api/users/reset_password/", {"email": address, "code": code, "new_password": "short"})
+            token = self.token(address, code, f"reset token {n}")
+            self.post(f"/user/reset-password/?reset_token={token}", {"reset_token": token, "new_password": "short"})
+            self.post("/api/users/reset_password/", {"reset_token": token + "x", "new_password": PASSWORD})
+            self.post(("/user/reset-password/", "/api/users/reset_password/")[n % 2],
+                      {"reset_token": token, "new_password": PASSWORD}).expect(200)
+            self.post("/user/reset-password/", {"reset_token": token, "new_password": PASSWORD})
+        guess = self.words["wrong reset code"] = "guess-" + secrets.token_hex(8)
+        self.post("/api/users/verify_code/", {"email": address, "code": guess})
+        self.good = [self.code(self.person(f"good-{n}"), n) for n in range(3)]
+        address = self.person("good-token")
+        self.token(address, self.code(address, 0), "good reset token")
+        self.wait(top)
+
+    def person(self, name):
+        self.client.register(name).expect(201)
+        return f"{name}@example.com"
+
+    def code(self, address, n):
+        path = ("/api/users/forgot_password/", "/user/forgot-password/", "/user/reset-password/")[n % 3]
+        self.post(path, {"email": address}).expect(200)
+        return self.mails.next_code(address, 0)
+
+    def post(self, path, body):
+        return self.keep(self.client.post(path, body))
+
+    def token(self, address, code, name):
+        # Its answer is the one place for it.
+        found = self.client.post("/api/users/verify_code/", {"email": address, "code": code}).expect(200)["reset_token"]
+        self.words[name] = found
+        return found
+
+    def wait(self, top):
+        """A mail that cannot be delivered: its code waits in the database."""
+        address = self.person("waiting")
+        self.mails.folder.rename(self.mails.folder.with_name("mail-before"))
+        self.mails.folder.touch()
+        self.post("/api/users/forgot_password/", {"email": address}).expect(200)
+        ask = f"SELECT params FROM outgoing_mails WHERE to_address = '{address}' AND sent_at IS NULL AND attempts > 0"
+        self.waiting = eventually("a mail that waits", 20, lambda: top.sql.run(ask))[0][0]
+
+    def look(self, trial, label, place, text):
+        """Other numbers have six digits as well; a place that keeps codes keeps more than one of a kind."""
+        numbers = set(re.findall(r"(?<![\w.])\d{6}(?!\w)", text))
+        hits = [sum(code in numbers for code in codes) for codes in (self.used, self.good)]
+        trial.check(f"{label}: reset codes in {place}: 0", f"{hits[0]} of {len(self.used)} used, {hits[1]} of {len(self.good)} good ones "
+                    f"among {len(numbers)} numbers of six digits", max(hits) < 2)
+
+    def look_at_waiting(self, trial, label):
+        digits = re.findall(r"(?<!\w)\d{6}(?!\w)", self.waiting or "")
+        trial.check(f"{label}: the values of a mail that waits are sealed", f"{len(self.waiting or '')} characters, {digits}",
+                    self.waiting and not digits and "code" not in self.waiting and "127.0.0.1" not in self.waiting)
 
 
 @promise("S2", "known-vulnerable crates")
