@@ -146,3 +146,96 @@ async fn a_deleted_users_picture_goes_too() {
     );
     assert_eq!(sql::number(&srv, &row).await, 1);
 }
+
+/// Uploads a picture and returns the path of its address.
+async fn uploaded(user: &User) -> String {
+    let reply = upload(user, GIF).await.expect(200);
+    let url = reply["url"].as_str().expect("an address");
+    let path = url.strip_prefix(user.client.base()).expect("an address of ours");
+    path.to_owned()
+}
+
+#[tokio::test]
+async fn whoever_has_the_address_sees_the_picture() {
+    let (srv, alice, bob) = TestServer::with_users().await;
+    let path = uploaded(&alice).await;
+    // Credentials are not looked at, good or bad.
+    let nobody = &srv.client;
+    for client in [nobody, &alice.client, &bob.client, &nobody.with_token("garbage")] {
+        for path in [path.clone(), format!("{path}/")] {
+            let reply = client.get(&path).await;
+            assert_eq!((reply.status, &reply.bytes[..]), (200, GIF), "{path}");
+            for (name, value) in [
+                // Told from the bytes; the upload called it SVG.
+                ("content-type", "image/gif"),
+                ("content-length", &GIF.len().to_string()),
+                ("cache-control", "public, max-age=31536000, immutable"),
+                ("x-content-type-options", "nosniff"),
+                ("content-security-policy", "default-src 'none'"),
+                ("accept-ranges", "bytes"),
+                ("content-disposition", ""),
+                ("ratelimit-limit", ""),
+                ("set-cookie", ""),
+            ] {
+                assert_eq!(reply.header(name), value, "{name}");
+            }
+        }
+    }
+    let part = nobody.with_header("range", "bytes=0-5").get(&path).await;
+    assert_eq!((part.status, &part.bytes[..]), (206, &b"GIF89a"[..]));
+    let size = GIF.len();
+    assert_eq!(part.header("content-range"), format!("bytes 0-5/{size}"));
+    let beyond = nobody.with_header("range", &format!("bytes={size}-"));
+    let reply = beyond.get(&path).await;
+    assert_eq!(reply.header("content-range"), format!("bytes */{size}"));
+    reply.refused(416, "range_not_satisfiable");
+    let head = nobody
+        .send(nobody.request(reqwest::Method::HEAD, &path))
+        .await;
+    assert_eq!((head.status, head.bytes.len()), (200, 0));
+    assert_eq!(head.header("content-length"), size.to_string());
+    for method in [
+        reqwest::Method::POST,
+        reqwest::Method::PUT,
+        reqwest::Method::PATCH,
+        reqwest::Method::DELETE,
+    ] {
+        let reply = alice.client.send(alice.client.request(method, &path)).await;
+        assert_eq!(reply.header("allow"), "GET, HEAD, OPTIONS");
+        reply.refused(405, "method_not_allowed");
+    }
+}
+
+#[tokio::test]
+async fn no_other_address_shows_a_picture() {
+    let (srv, alice, bob) = TestServer::with_users().await;
+    let path = uploaded(&alice).await;
+    let name = path.strip_prefix("/media/avatars/").expect("an avatar");
+    let stem = name.strip_suffix(".gif").expect("a GIF");
+    for path in [
+        "/media/avatars/",
+        "/media/avatars/0123456789abcdef0123456789abcdef.gif",
+        &format!("/media/avatars/{stem}"),
+        &format!("/media/avatars/{stem}.png"),
+        &format!("/media/avatars/{}", name.to_uppercase()),
+        &format!("/media/avatars/.{name}.type"),
+        &format!("/media/avatars/../avatars/{name}x"),
+        &format!("/media/avatars/%2e%2e%2favatars%2f{name}"),
+        &format!("/media/chat_images/{name}"),
+        &format!("/media/{name}"),
+        &format!("/media/avatars/{}.gif", alice.id),
+    ] {
+        for client in [&srv.client, &bob.client, &alice.client] {
+            client.get(path).await.refused(404, "not_found");
+        }
+    }
+    // An address ends with its picture.
+    let second = uploaded(&alice).await;
+    srv.settle().await;
+    srv.client.get(&path).await.refused(404, "not_found");
+    assert_eq!(srv.client.get(&second).await.status, 200);
+    let admin = srv.admin("boss").await;
+    admin.client.delete(&one(&alice)).await.expect(204);
+    srv.settle().await;
+    srv.client.get(&second).await.refused(404, "not_found");
+}
