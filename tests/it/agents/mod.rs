@@ -55,15 +55,7 @@ pub async fn token(client: &Client, name: &str, password: &str) -> Reply {
 
 pub async fn sign_in(srv: &TestServer, name: &str, password: &str) -> User {
     let reply = token(&srv.client, name, password).await.expect(200);
-    let access = reply["access"].as_str().expect("access").to_owned();
-    User {
-        id: reply["user"]["id"].as_i64().expect("id"),
-        name: name.to_owned(),
-        password: password.to_owned(),
-        refresh: reply["refresh"].as_str().expect("refresh").to_owned(),
-        client: srv.client.with_token(&access),
-        access,
-    }
+    srv.signed_in(&reply, name, password)
 }
 
 /// Makes an account by one of the operations and signs it in.

@@ -7,6 +7,7 @@ mod resume;
 mod revocation;
 mod session;
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -17,8 +18,8 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::support::server::PASSWORD;
-use crate::support::{TestServer, User, sql};
+use crate::support::stage::member;
+use crate::support::{self, TestServer, User};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -135,14 +136,22 @@ fn ended(code: u16, error: &str) -> (u16, String) {
 
 /// A customer with an open session, and those around.
 struct Stage {
-    srv: TestServer,
-    admin: User,
-    /// First level, above `agent`.
-    boss: User,
-    agent: User,
-    customer: User,
-    stranger: User,
+    people: support::Stage,
     session: i64,
+}
+
+impl Deref for Stage {
+    type Target = support::Stage;
+
+    fn deref(&self) -> &support::Stage {
+        &self.people
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut support::Stage {
+        &mut self.people
+    }
 }
 
 impl Stage {
@@ -151,21 +160,10 @@ impl Stage {
     }
 
     async fn with(extra: &[(&str, &str)]) -> Self {
-        let srv = TestServer::with(extra).await;
-        let admin = srv.admin("chief").await;
-        let boss = member(&srv, "boss1", "agent_l1", None).await;
-        let agent = member(&srv, "agent2", "agent_l2", Some(&boss)).await;
-        let customer = member(&srv, "customer", "customer", Some(&agent)).await;
-        let stranger = member(&srv, "stranger", "customer", None).await;
-        let opened = customer.client.post("/api/chat/sessions/", json!({})).await;
+        let people = support::Stage::with(extra).await;
         Stage {
-            session: opened.expect(201)["id"].as_i64().expect("id"),
-            srv,
-            admin,
-            boss,
-            agent,
-            customer,
-            stranger,
+            session: people.session().await,
+            people,
         }
     }
 
@@ -188,15 +186,4 @@ impl Stage {
         let list = self.customer.client.get(&path).await.expect(200);
         list.as_array().expect("a list").clone()
     }
-}
-
-/// A user of a kind, somewhere in the tree.
-async fn member(srv: &TestServer, name: &str, kind: &str, parent: Option<&User>) -> User {
-    let body = json!({ "username": name, "email": format!("{name}@example.com"), "password": PASSWORD });
-    srv.client.post("/user/register/", body).await.expect(201);
-    let parent = parent.map_or("NULL".to_owned(), |p| p.id.to_string());
-    let set =
-        format!("UPDATE users SET user_type = '{kind}', parent_id = {parent} WHERE username = '{name}'");
-    sql::execute(srv, &set).await;
-    srv.login(name, PASSWORD).await
 }

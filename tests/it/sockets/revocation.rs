@@ -144,7 +144,7 @@ async fn a_stopping_server_says_so() {
         }
     }
     let begun = Instant::now();
-    let srv = s.srv;
+    let srv = s.people.srv;
     let stopping = tokio::spawn(async move { srv.stop().await });
     for socket in &mut sockets {
         assert_eq!(socket.end().await.0, 1001);

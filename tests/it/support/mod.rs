@@ -7,9 +7,11 @@ pub mod oss;
 pub mod raw;
 pub mod server;
 pub mod sql;
+pub mod stage;
 
 pub use client::{Client, Reply};
 pub use server::{TestServer, User};
+pub use stage::Stage;
 
 /// Waits until `done` says so, at most `seconds`.
 pub async fn eventually<F, Fut>(what: &str, seconds: u64, mut done: F)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sea_orm::ConnectionTrait as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -196,15 +196,25 @@ impl TestServer {
 
     /// Registers and logs in through the API.
     pub async fn user(&self, name: &str) -> User {
+        self.register(name).await;
+        self.login(name, PASSWORD).await
+    }
+
+    /// Makes an account and leaves it at that.
+    pub async fn register(&self, name: &str) {
         let email = format!("{name}@example.com");
         let body = json!({ "username": name, "email": email, "password": PASSWORD });
         self.client.post("/user/register/", body).await.expect(201);
-        self.login(name, PASSWORD).await
     }
 
     pub async fn login(&self, name: &str, password: &str) -> User {
         let body = json!({ "username": name, "password": password });
         let reply = self.client.post("/user/login/", body).await.expect(200);
+        self.signed_in(&reply, name, password)
+    }
+
+    /// Who a login answered; on every surface with the same fields.
+    pub fn signed_in(&self, reply: &Value, name: &str, password: &str) -> User {
         let access = reply["access"].as_str().expect("access").to_owned();
         User {
             id: reply["user"]["id"].as_i64().expect("id"),

@@ -16,8 +16,8 @@ mod unread;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::server::PASSWORD;
-use crate::support::{Client, Reply, TestServer, User, sql};
+use crate::support::stage::{member, open};
+use crate::support::{Client, Reply, Stage, TestServer, User, sql};
 
 const SESSIONS: &str = "/api/chat/sessions/";
 const SM: [&str; 11] = [
@@ -45,67 +45,6 @@ const SS: [&str; 10] = [
     "created_at",
     "updated_at",
 ];
-
-/// A tree with a customer at its end, and people beside it.
-struct Stage {
-    srv: TestServer,
-    admin: User,
-    /// First level, above `agent`.
-    boss: User,
-    /// Second level, the parent of `customer`.
-    agent: User,
-    customer: User,
-    /// A customer of nobody.
-    stranger: User,
-    /// First level of another tree.
-    rival: User,
-    editor: User,
-}
-
-impl Stage {
-    async fn set() -> Self {
-        Self::with(&[]).await
-    }
-
-    async fn with(extra: &[(&str, &str)]) -> Self {
-        let srv = TestServer::with(extra).await;
-        let admin = srv.admin("chief").await;
-        let boss = member(&srv, "boss1", "agent_l1", None).await;
-        let agent = member(&srv, "agent2", "agent_l2", Some(&boss)).await;
-        Stage {
-            customer: member(&srv, "customer", "customer", Some(&agent)).await,
-            stranger: member(&srv, "stranger", "customer", None).await,
-            rival: member(&srv, "rival", "agent_l1", None).await,
-            editor: member(&srv, "editor", "editor", None).await,
-            srv,
-            admin,
-            boss,
-            agent,
-        }
-    }
-
-    /// Opens the customer's session.
-    async fn session(&self) -> i64 {
-        open(&self.customer).await
-    }
-}
-
-/// A user of a kind, somewhere in the tree.
-async fn member(srv: &TestServer, name: &str, kind: &str, parent: Option<&User>) -> User {
-    let body = json!({ "username": name, "email": format!("{name}@example.com"), "password": PASSWORD });
-    srv.client.post("/user/register/", body).await.expect(201);
-    let parent = parent.map_or("NULL".to_owned(), |p| p.id.to_string());
-    let set =
-        format!("UPDATE users SET user_type = '{kind}', parent_id = {parent} WHERE username = '{name}'");
-    sql::execute(srv, &set).await;
-    srv.login(name, PASSWORD).await
-}
-
-async fn open(customer: &User) -> i64 {
-    let reply = customer.client.post(SESSIONS, json!({})).await;
-    assert!(matches!(reply.status, 200 | 201), "{}", reply.text());
-    reply.json()["id"].as_i64().expect("id")
-}
 
 fn at(session: i64) -> String {
     format!("{SESSIONS}{session}/")
