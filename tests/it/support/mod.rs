@@ -8,6 +8,7 @@ pub mod raw;
 pub mod server;
 pub mod sql;
 pub mod stage;
+pub mod statements;
 
 pub use client::{Client, Reply};
 pub use server::{TestServer, User};

@@ -10,6 +10,7 @@ mod pictures;
 mod rights;
 mod scenarios;
 mod sessions;
+mod statements;
 mod tree;
 mod unread;
 

@@ -60,8 +60,9 @@ impl Support {
         Ok(self.present(session, caller.user_id).await?)
     }
 
-    /// The sessions that the caller may read, newest activity first. Four queries at most, whatever
-    /// the length of the page.
+    /// The sessions that the caller may read, newest activity first. Whatever the length of the page
+    /// that is one query each for the agents below, the count, the page, what was said last, and
+    /// the names that are not remembered.
     ///
     /// # Errors
     /// Only the database's.
