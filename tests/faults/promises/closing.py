@@ -22,19 +22,26 @@ class Ending:
         self.what, self.whose, self.act, self.all_too, self.code, self.undo = what, whose, act, all_too, code, undo
 
 
+class Session:
+    """One login of a person, at a server."""
+
+    def __init__(self, person, server):
+        self.client, self.refresh = person.client.at(server.base), person.refresh
+
+
 def sid(token):
     part = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sid"]
 
 
 def endings(top, one, tree, root, second):
-    """`first` and `kept` are clients of the same person in two sessions."""
+    """`first` and `kept` are sessions of the same person."""
     agent, customer, boss = tree.agent, tree.customer, tree.boss
     session = f"/api/chat/sessions/{tree.ids['session']}/"
 
     def change(first, kept):
         old, customer.password = customer.password, "turned-" + secrets.token_hex(6)
-        kept.post("/api/users/change_password/", {"old_password": old, "new_password": customer.password}).expect(200)
+        kept.client.post("/api/users/change_password/", {"old_password": old, "new_password": customer.password}).expect(200)
 
     def set_by_agent(first, kept):
         customer.password = "set-" + secrets.token_hex(6)
@@ -52,6 +59,11 @@ def endings(top, one, tree, root, second):
         body = {"email": customer.mail, "code": mails.next_code(customer.mail, seen), "new_password": customer.password}
         one.client.post("/api/users/reset_password/", body).expect(200)
 
+    def used_twice(first, kept):
+        """The rest of its family goes, the socket's access token with it."""
+        for status in (200, 401):
+            first.client.post("/user/refresh-token/", {"refresh": first.refresh}).expect(status)
+
     def rank(kind):
         return lambda *_: root.client.request("PATCH", f"/api/users/{second.id}/", {"user_type": kind}).expect(200)
 
@@ -65,10 +77,10 @@ def endings(top, one, tree, root, second):
         return lambda: root.client.post(f"/api/users/{person.id}/start_user/", {}).expect(200)
 
     return [
-        Ending("logout", customer, lambda first, _: first.post("/user/logout/", {}).expect(200), all_too=False),
-        Ending("logout-all", customer, lambda _, kept: kept.post("/user/logout-all/", {}).expect(200)),
-        Ending("one session", agent, lambda first, kept: kept.request("DELETE", f"/user/sessions/{sid(first.token)}/").expect(204),
-               all_too=False),
+        Ending("logout", customer, lambda first, _: first.client.post("/user/logout/", {}).expect(200), all_too=False),
+        Ending("logout-all", customer, lambda _, kept: kept.client.post("/user/logout-all/", {}).expect(200)),
+        Ending("one session", agent, lambda first, kept: kept.client.request(
+            "DELETE", f"/user/sessions/{sid(first.client.token)}/").expect(204), all_too=False),
         Ending("password change", customer, change, all_too=False),
         Ending("password set by the agent", customer, set_by_agent),
         Ending("password set on the command line", agent, set_by_command),
@@ -79,10 +91,16 @@ def endings(top, one, tree, root, second):
                lambda *_: root.client.request("PATCH", f"/user/{customer.id}/", {"is_active": False}).expect(200), undo=enable(customer)),
         Ending("disabled on the command line", agent, lambda *_: top.command("user", "disable", agent.name), undo=enable(agent)),
         Ending("sessions ended on the command line", customer, lambda *_: top.command("user", "revoke-sessions", customer.name)),
+        Ending("refresh token used twice", customer, used_twice, all_too=False),
         Ending("role lost", second, rank("customer"), undo=rank("admin")),
         Ending("session given away", agent, hand_to(boss, boss), code=RIGHT, undo=hand_to(agent, boss)),
         Ending("customer given away", agent, hang_below(boss), code=RIGHT, undo=hang_below(agent)),
     ]
+
+
+def deletion(tree):
+    delete = lambda *_: tree.agent.client.request("DELETE", f"/api/users/{tree.customer.id}/").expect(204)
+    return Ending("deleted by the agent", tree.customer, delete)
 
 
 def sockets_close(trial, label, top, servers):
@@ -90,8 +108,9 @@ def sockets_close(trial, label, top, servers):
     root, second = admin(top, one, "chief"), admin(top, one, "second")
     tree = Tree(one, root).converse()
     worst, wrong, lost, closed = {}, [], [], 0
-    for _ in range(trial.world.pick(2, 10)):
-        for ending in endings(top, one, tree, root, second):
+    rounds = trial.world.pick(2, 10)
+    for n in range(rounds):
+        for ending in endings(top, one, tree, root, second) + ([deletion(tree)] if n == rounds - 1 else []):
             took, count = ended(ending, tree, servers, wrong, lost)
             worst[ending.what] = max(took, worst.get(ending.what, 0))
             closed += count
@@ -110,14 +129,15 @@ def ended(ending, tree, servers, wrong, lost):
     person, session = ending.whose, tree.ids["session"]
     # Those who ended before have new tokens to be witnesses with.
     other = (tree.agent if person is tree.customer else tree.customer).login(one)
-    person.login(one)
+    # On the surface whose refresh tokens there is an endpoint for.
+    person.login(one, "/user/login/")
+    gone = Session(person, one)
     first = [person.socket(server, session) for server in servers]
-    client = person.client
     person.login(two)
     kept = [person.socket(server, session) for server in servers]
     witness = [other.socket(server, session) for server in servers]
     went = first + (kept if ending.all_too else [])
-    ending.act(client.at(one.base), person.client.at(one.base))
+    ending.act(gone, Session(person, one))
     began = time.monotonic()
     codes = parallel(len(went), [lambda s=s: s.end(PATIENCE) for s in went])
     took = max((s.ended or time.monotonic()) - began for s in went)
@@ -129,7 +149,7 @@ def ended(ending, tree, servers, wrong, lost):
             lost.append((ending.what, socket.code))
         socket.close()
     for server in servers:
-        code = refusal(server, session, client.token)
+        code = refusal(server, session, gone.client.token)
         if code != (ending.code if isinstance(ending.code, int) else ending.code[0]):
             wrong.append((ending.what, "opened again", code))
     if ending.undo:
