@@ -120,7 +120,9 @@ def sockets_close(trial, label, top, servers):
     trial.check(f"{label}: with the contract's code (4401, 4403), and never opened again by the same token",
                 f"{len(wrong)} others {wrong[:3] or ''}", not wrong)
     trial.check(f"{label}: those of other sessions and people stay open", f"{len(lost)} closed {lost[:3] or ''}", not lost)
-    keys_close(trial, label, top, servers, Tree(one, root).converse())
+    tree = Tree(one, root).converse()
+    races(trial, label, servers, tree)
+    keys_close(trial, label, top, servers, tree)
 
 
 def ended(ending, tree, servers, wrong, lost):
@@ -155,6 +157,33 @@ def ended(ending, tree, servers, wrong, lost):
     if ending.undo:
         ending.undo()
     return took, len(went)
+
+
+def races(trial, label, servers, tree):
+    """Handshakes while the session ends at another server: whoever came in just before must be found as well."""
+    rounds, attempts = trial.world.pick(12, 150), 8
+    path = f"/ws/chat/sessions/{tree.ids['session']}/"
+    entered, alive = 0, []
+    for n in range(rounds):
+        client = tree.customer.login(servers[0]).client
+        span = trial.random.uniform(0.0, 0.02)
+
+        def come(i):
+            time.sleep(span * i / attempts)
+            socket = Socket(servers[i % 2].base, path, client.token)
+            return socket if (socket.frame() or {}).get("type") == "connection_established" else None
+
+        def leave():
+            time.sleep(span / 2)
+            client.post("/user/logout/", {}).expect(200)
+
+        found = parallel(attempts + 1, [lambda i=i: come(i) for i in range(attempts)] + [leave])
+        inside = [socket for socket in found if socket]
+        entered += len(inside)
+        codes = parallel(max(1, len(inside)), [lambda s=s: s.end(5) for s in inside])
+        alive += [code for code in codes if not code or code[0] != 4401]
+    trial.check(f"{label}: handshakes while the session ends: none outlives it by 5 s",
+                f"{entered} of {rounds * attempts} came in, {len(alive)} stayed {alive[:3] or ''}", entered and not alive)
 
 
 def keys_close(trial, label, top, servers, tree):
