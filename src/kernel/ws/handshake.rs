@@ -20,6 +20,7 @@ use tracing::Instrument;
 use super::conn::{Conn, Input, Replay};
 use super::credential::{BEARER, Credential, offers_bearer};
 use super::endpoint::{Endpoint, Opened, Peer};
+use super::line::RECHECK;
 use super::pace::Pace;
 use super::parting::refuse;
 use super::registry::{NoPlace, Slot};
@@ -250,6 +251,11 @@ impl Handshake {
         // Whatever was revoked before the registry knew this socket shows here.
         credential.check(ws).await?;
         let position = visit.join(&line, last).await?;
+        if position > last {
+            // What was said between the check and here may have taken the right away, and this
+            // socket was not there to be asked again.
+            line.signal(RECHECK);
+        }
 
         let mut frame = serde_json::Map::new();
         frame.insert("type".into(), "connection_established".into());

@@ -79,6 +79,25 @@ async fn a_room_may_ask_again_and_may_close() {
 }
 
 #[tokio::test]
+async fn who_loses_the_right_while_coming_in_is_asked_again() {
+    let p = Process::start().await;
+    let mut inside = p.join(1, 3).await;
+    p.notes.late.store(400, Ordering::SeqCst);
+    let coming = async {
+        let (mut client, _) = p.greeted("/ws/notes/1/?token=4:1").await;
+        client.end().await
+    };
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        p.notes.banned.lock().unwrap().push(4);
+        p.notes.say(1, "4 is out");
+        inside.note().await.1
+    };
+    let (end, note) = tokio::join!(coming, meanwhile);
+    assert_eq!((end, note.as_str()), (told(4403, "permission_denied"), "4 is out"));
+}
+
+#[tokio::test]
 async fn a_token_that_runs_out_ends_the_socket_unless_renewed() {
     let p = Process::with(&[("WS_PING_INTERVAL", "1s"), ("WS_IDLE_TIMEOUT", "30s")]).await;
     for token in ["3:1", "4:1"] {

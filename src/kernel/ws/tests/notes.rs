@@ -21,6 +21,8 @@ pub struct Notes {
     pub loses: AtomicBool,
     /// What `open` and `recheck` wait for.
     pub slow: AtomicU64,
+    /// What `open` waits for when it has looked.
+    pub late: AtomicU64,
     pub banned: Mutex<Vec<i64>>,
     pub closed: AtomicU64,
     pub handled: AtomicU64,
@@ -41,6 +43,7 @@ impl Notes {
             log: Arc::default(),
             loses: AtomicBool::new(false),
             slow: AtomicU64::new(0),
+            late: AtomicU64::new(0),
             banned: Mutex::default(),
             closed: AtomicU64::new(0),
             handled: AtomicU64::new(0),
@@ -158,6 +161,7 @@ impl Endpoint for Notes {
         let mut greeting = Map::new();
         greeting.insert("room".into(), json!({ "id": room }));
         let last = self.log.last(&[room]).await?;
+        tokio::time::sleep(Duration::from_millis(self.late.load(Ordering::SeqCst))).await;
         Ok(Opened {
             seat: NotesSeat::default(),
             greeting,
