@@ -178,6 +178,20 @@ def anonymous(stage, operation, row, findings):
         if operation.is_socket:
             said.append(bare.request(operation.method, operation.url(row, tree)))
         findings.found["anonymous"] += [f"{operation} {headers} {one.status}" for one in said if one.status != 401]
+    bare = stage.servers[0].client
+    path, _, query = operation.url(row, tree).partition("?")
+    if (status := bare.request(operation.method, path.rstrip("/")).status) != 401:
+        findings.add("anonymous", operation, path.rstrip("/"), status)
+    for spelled in spellings(path):
+        reply = bare.request(operation.method, f"{spelled}?{query}")
+        if reply.status < 400 or any(mark.encode() in reply.body for mark in tree.marks):
+            findings.add("anonymous", operation, spelled, reply.status)
+
+
+def spellings(path):
+    """What somebody between might take for another path than the server does."""
+    return (path.upper(), "/" + path, path.replace("/", "//"), f"/healthz/..{path}", f"/healthz/%2e%2e{path}", f"/.{path}",
+            f"{path}.", f"{path}%20", f"{path};x=y", f"{path}%00", "/" + path.replace("/", "%2f")[3:])
 
 
 def judge(stage, operation, row, name, person, said, may, findings):
