@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use yunque_kernel::Ctx;
 use yunque_kernel::queue::{Job, JobContext, JobError, JobState, NewJob, Plan, Schedule};
@@ -21,10 +20,12 @@ impl Job for Housekeeping {
 
     async fn run(&self, ctx: &Ctx, _: &JobContext) -> Result<(), JobError> {
         let now = ctx.clock.now();
-        let keep = TimeDelta::from_std(ctx.queue.settings().keep_done).unwrap_or(TimeDelta::days(1));
         let mut jobs = 0;
         for state in [JobState::Done, JobState::Cancelled] {
-            jobs += ctx.queue.purge(state, now - keep, |_| {}).await?;
+            jobs += ctx
+                .queue
+                .purge(state, now - ctx.queue.settings().keep_done, |_| {})
+                .await?;
         }
         let answers = ctx.idempotency.purge().await?;
         tracing::debug!(jobs, answers, "housekeeping done");

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use serde_json::json;
 use yunque_kernel::JobId;
 use yunque_kernel::config::{FromSetting, Seconds};
@@ -247,7 +246,7 @@ async fn purge(
     app: &App,
     tally: &mut Tally,
 ) -> Result<(), StartError> {
-    let before = app.ctx.clock.now() - TimeDelta::from_std(older_than).unwrap_or(TimeDelta::zero());
+    let before = app.ctx.clock.now() - older_than;
     let old: Vec<JobId> = page
         .iter()
         .filter(|job| job.finished_at.is_none_or(|at| at <= before))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use yunque_kernel::config::{List, Reader, Seconds, Setting};
+use yunque_kernel::config::{Days, List, Reader, Seconds, Setting};
 
 use crate::values::name_key;
 
@@ -147,8 +147,8 @@ impl AccountsSettings {
                 window: minutes(15),
             },
             reserved_names: reserved.0.iter().map(|name| name_key(name)).collect(),
-            purge_after: days(r.get::<u32>(&PURGE_AFTER_DAYS)),
-            keep_login_logs: days(r.get::<u32>(&LOGIN_LOG_DAYS)),
+            purge_after: r.get::<Days>(&PURGE_AFTER_DAYS).0,
+            keep_login_logs: r.get::<Days>(&LOGIN_LOG_DAYS).0,
             last_active_interval: r.get::<Seconds>(&LAST_ACTIVE_INTERVAL).0,
             max_api_keys: r.get(&MAX_API_KEYS),
         }
@@ -190,10 +190,6 @@ fn failures(r: &mut Reader<'_>, setting: &Setting, default: u32) -> u32 {
 
 fn minutes(n: u64) -> Duration {
     Duration::from_secs(n * 60)
-}
-
-fn days(n: u32) -> Duration {
-    Duration::from_secs(u64::from(n) * 86_400)
 }
 
 #[cfg(test)]

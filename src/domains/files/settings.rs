@@ -106,29 +106,23 @@ impl FilesSettings {
         }
         let settings = FilesSettings {
             max_bytes: r.get::<Size>(&MAX_BYTES).0,
-            batch_max: r.get(&BATCH_MAX),
+            batch_max: r.above_zero(&BATCH_MAX),
             stream_max: r.get::<Size>(&STREAM_MAX).0,
             presign_max: r.get::<Size>(&PRESIGN_MAX).0,
             plan: Plan {
                 max_attempts: retries.saturating_add(1),
-                retry_base: r.get::<Seconds>(&RETRY_BASE).0,
+                retry_base: r.above_zero::<Seconds>(&RETRY_BASE).0,
                 retry_max: Duration::from_secs(24 * 3600),
                 jitter,
                 timeout: Duration::from_secs(60),
             },
-            workers: r.get(&WORKERS),
-            small_workers: r.get(&SMALL_WORKERS),
+            workers: r.above_zero(&WORKERS),
+            small_workers: r.above_zero(&SMALL_WORKERS),
             staging: r.get(&STAGING),
-            staging_ttl: r.get::<Seconds>(&STAGING_TTL).0,
+            staging_ttl: r.above_zero::<Seconds>(&STAGING_TTL).0,
             size_mismatch: r.get(&SIZE_MISMATCH),
-            presign_ttl: r.get::<Seconds>(&PRESIGN_TTL).0,
+            presign_ttl: r.above_zero::<Seconds>(&PRESIGN_TTL).0,
         };
-        if settings.workers == 0 {
-            r.fault(&WORKERS, "must be at least 1", "Example: 4.");
-        }
-        if settings.small_workers == 0 {
-            r.fault(&SMALL_WORKERS, "must be at least 1", "Example: 32.");
-        }
         if settings.stream_max > 1 << 30 {
             r.fault(
                 &STREAM_MAX,

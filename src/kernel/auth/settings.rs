@@ -36,6 +36,9 @@ const HASH_WAIT: Setting = Setting::new(
 /// The least cost that OWASP recommends for Argon2id.
 const LEAST_MEMORY_KIB: u32 = 19_456;
 const LEAST_ITERATIONS: u32 = 2;
+/// Beyond these one login is a denial of service.
+const MOST_ITERATIONS: u32 = 100;
+const MOST_LANES: u32 = 64;
 const LEAST_SECRET_BYTES: usize = 32;
 
 /// What one password hash may cost, and how many run at once.
@@ -110,6 +113,18 @@ fn read_cost(r: &mut Reader<'_>, production: bool) -> PasswordCost {
             "is too cheap for production",
             "Use at least ARGON2_MEMORY_KIB=19456 with ARGON2_ITERATIONS=2.",
         );
+    }
+    for (setting, value, most) in [
+        (&ARGON2_ITERATIONS, passes, MOST_ITERATIONS),
+        (&ARGON2_PARALLELISM, lanes, MOST_LANES),
+    ] {
+        if value > most {
+            r.fault(
+                setting,
+                format!("is more than {most}"),
+                format!("Example: {}.", setting.default),
+            );
+        }
     }
     let params = Params::new(memory, passes, lanes, Some(32)).unwrap_or_else(|e| {
         r.fault(
@@ -200,6 +215,22 @@ mod tests {
             let mut r = Reader::new(&env);
             let settings = AuthSettings::read(&mut r, production);
             assert_eq!(r.finish(settings).is_ok(), ok);
+        }
+    }
+
+    #[test]
+    fn a_hash_that_takes_the_server_down_is_refused() {
+        for (name, value) in [
+            ("ARGON2_MEMORY_KIB", "4294967295"),
+            ("ARGON2_ITERATIONS", "101"),
+            ("ARGON2_PARALLELISM", "65"),
+            ("PASSWORD_HASH_CONCURRENCY", "18446744073709551615"),
+        ] {
+            let env = Env::fixed([(name, value)]);
+            let mut r = Reader::new(&env);
+            let settings = AuthSettings::read(&mut r, false);
+            let faults = r.finish(settings).unwrap_err();
+            assert!(faults.to_string().starts_with(name), "{faults}");
         }
     }
 }

@@ -11,7 +11,7 @@ mod values;
 
 pub use env::{Env, Source};
 pub use reader::{ConfigFault, ConfigFaults, Reader, SettingView};
-pub use values::{FromSetting, List, Seconds, Size};
+pub use values::{Days, FromSetting, List, Seconds, Size};
 
 /// One environment variable: its name, its default as text (empty = unset) and one line of help.
 #[derive(Clone, Copy, Debug)]

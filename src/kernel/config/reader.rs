@@ -88,6 +88,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The value of a setting with a default, for which zero makes no sense.
+    pub fn above_zero<T: FromSetting + Default + PartialEq>(&mut self, setting: &Setting) -> T {
+        let value: T = self.get(setting);
+        if value == T::default() {
+            let example = format!("Example: {}.", setting.default);
+            self.fault(setting, "must be more than zero", example);
+        }
+        value
+    }
+
     pub fn secret(&mut self, setting: &Setting) -> Option<SecretString> {
         self.look(setting).map(|(text, _)| SecretString::from(text))
     }

@@ -14,12 +14,24 @@ pub trait FromSetting: Sized {
     fn from_setting(text: &str) -> Result<Self, String>;
 }
 
-/// A duration: plain seconds, or with a suffix: `90`, `90s`, `5m`, `2h`, `7d`, `250ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The longest duration: a hundred years. A date of today plus or minus this is one that every database keeps.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * SECONDS_PER_DAY);
+/// The largest size, 1 EiB: two of them still add up to a number that a database keeps.
+const LARGEST: u64 = 1 << 60;
+/// The highest count of connections, workers, attempts and the like. Some of them reserve memory for each.
+const MOST: u64 = 1_000_000;
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// A duration of at most a hundred years: plain seconds, or with a suffix: `90`, `90s`, `5m`, `2h`, `7d`, `250ms`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seconds(pub Duration);
 
-/// A size in bytes, or with a suffix: `1048576`, `64KiB`, `10MiB`, `5GiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A duration in whole days, at most a hundred years: `30`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Days(pub Duration);
+
+/// A size in bytes of at most 1 EiB, or with a suffix: `1048576`, `64KiB`, `10MiB`, `5GiB`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size(pub u64);
 
 /// Values separated by commas; blanks around them are ignored.
@@ -39,9 +51,24 @@ impl FromSetting for Seconds {
             "d" => 86_400_000,
             _ => return Err(format!("unknown unit {unit:?}")),
         };
-        let ms = number.checked_mul(ms_per_unit).ok_or("too large")?;
-        Ok(Seconds(Duration::from_millis(ms)))
+        let time = number.checked_mul(ms_per_unit).map(Duration::from_millis);
+        within_longest(time).map(Seconds)
     }
+}
+
+impl FromSetting for Days {
+    const EXAMPLE: &'static str = "30";
+
+    fn from_setting(text: &str) -> Result<Self, String> {
+        let days: u64 = text.parse().map_err(|_| "must be a whole number".to_owned())?;
+        let time = days.checked_mul(SECONDS_PER_DAY).map(Duration::from_secs);
+        within_longest(time).map(Days)
+    }
+}
+
+fn within_longest(time: Option<Duration>) -> Result<Duration, String> {
+    time.filter(|time| *time <= LONGEST)
+        .ok_or_else(|| "is more than a hundred years".to_owned())
 }
 
 impl FromSetting for Size {
@@ -62,8 +89,9 @@ impl FromSetting for Size {
         };
         number
             .checked_mul(bytes_per_unit)
+            .filter(|bytes| *bytes <= LARGEST)
             .map(Size)
-            .ok_or_else(|| "too large".to_owned())
+            .ok_or_else(|| "is more than 1 EiB".to_owned())
     }
 }
 
@@ -136,12 +164,29 @@ macro_rules! parsed {
     )*};
 }
 
-parsed! {
-    u16: "8000";
+macro_rules! counted {
+    ($($ty:ty: $example:literal;)*) => {$(
+        impl FromSetting for $ty {
+            const EXAMPLE: &'static str = $example;
+            fn from_setting(text: &str) -> Result<Self, String> {
+                let count: u64 = text.parse().map_err(|_| "must be a whole number".to_owned())?;
+                let count = Some(count).filter(|count| *count <= MOST);
+                count
+                    .and_then(|count| Self::try_from(count).ok())
+                    .ok_or_else(|| format!("is more than {MOST}"))
+            }
+        }
+    )*};
+}
+
+counted! {
     u32: "10";
     u64: "1000";
     usize: "16";
-    i64: "0";
+}
+
+parsed! {
+    u16: "8000";
     f64: "0.5";
     SocketAddr: "127.0.0.1:8000";
     ipnet::IpNet: "10.0.0.0/8";
@@ -164,5 +209,26 @@ mod tests {
         assert_eq!(b("64 KiB"), Ok(65_536));
         assert_eq!(b("12"), Ok(12));
         assert!(b("1e9").is_err() && b("99999999999999999999").is_err());
+    }
+
+    #[test]
+    fn what_no_date_no_column_and_no_machine_holds_is_refused() {
+        assert!(Seconds::from_setting("36500d").is_ok() && Days::from_setting("36500").is_ok());
+        assert!(Size::from_setting("1048576TiB").is_ok());
+        assert!(u32::from_setting("1000000").is_ok() && usize::from_setting("0").is_ok());
+        for refused in [
+            Seconds::from_setting("36501d").err(),
+            Seconds::from_setting("106751991167d").err(),
+            Seconds::from_setting("18446744073709551615").err(),
+            Days::from_setting("36501").err(),
+            Days::from_setting("18446744073709551615").err(),
+            Size::from_setting("1048577TiB").err(),
+            Size::from_setting("18446744073709551615").err(),
+            u32::from_setting("1000001").err(),
+            u64::from_setting("18446744073709551615").err(),
+            usize::from_setting("-1").err(),
+        ] {
+            assert!(refused.is_some());
+        }
     }
 }

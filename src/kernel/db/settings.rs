@@ -88,15 +88,11 @@ impl DbSettings {
             );
             DbKind::Sqlite
         });
-        let max_connections = r.get::<u32>(&MAX_CONNECTIONS);
-        if max_connections == 0 {
-            r.fault(&MAX_CONNECTIONS, "must be at least 1", "Example: 16.");
-        }
         DbSettings {
             kind,
             url,
-            max_connections,
-            acquire_timeout: r.get::<Seconds>(&ACQUIRE_TIMEOUT).0,
+            max_connections: r.above_zero(&MAX_CONNECTIONS),
+            acquire_timeout: r.above_zero::<Seconds>(&ACQUIRE_TIMEOUT).0,
             sqlite_sync: r.get(&SQLITE_SYNCHRONOUS),
         }
     }

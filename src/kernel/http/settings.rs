@@ -155,11 +155,11 @@ impl HttpSettings {
         let proxies: List<Network> = r.optional(&TRUSTED_PROXIES).unwrap_or_else(|| List(Vec::new()));
         let limits = LimitSettings::read(r, production);
         let timeouts = Timeouts {
-            head: positive(r, &HEAD_TIMEOUT),
-            body_idle: positive(r, &BODY_IDLE_TIMEOUT),
-            keep_alive: positive(r, &KEEP_ALIVE),
-            write: positive(r, &WRITE_TIMEOUT),
-            handler: positive(r, &HANDLER_TIMEOUT),
+            head: r.above_zero::<Seconds>(&HEAD_TIMEOUT).0,
+            body_idle: r.above_zero::<Seconds>(&BODY_IDLE_TIMEOUT).0,
+            keep_alive: r.above_zero::<Seconds>(&KEEP_ALIVE).0,
+            write: r.above_zero::<Seconds>(&WRITE_TIMEOUT).0,
+            handler: r.above_zero::<Seconds>(&HANDLER_TIMEOUT).0,
         };
         let body_memory_budget = r.get::<Size>(&BODY_MEMORY_BUDGET).0;
         if body_memory_budget < super::body::LARGEST_BUFFERED_BODY {
@@ -179,8 +179,8 @@ impl HttpSettings {
             body_memory_budget,
             body_memory_wait: r.get::<Seconds>(&BODY_WAIT).0,
             timeouts,
-            max_connections: at_least_one(r, &MAX_CONNECTIONS),
-            max_connections_per_ip: at_least_one(r, &MAX_PER_IP),
+            max_connections: r.above_zero(&MAX_CONNECTIONS),
+            max_connections_per_ip: r.above_zero(&MAX_PER_IP),
             shutdown_grace: r.get::<Seconds>(&SHUTDOWN_GRACE).0,
         }
     }
@@ -211,30 +211,6 @@ fn base_url(r: &mut Reader<'_>, url: &Url) -> String {
         );
     }
     url.as_str().trim_end_matches('/').to_owned()
-}
-
-fn positive(r: &mut Reader<'_>, setting: &Setting) -> Duration {
-    let Seconds(time) = r.get(setting);
-    if time.is_zero() {
-        r.fault(
-            setting,
-            "must be longer than zero",
-            format!("Example: {}.", setting.default),
-        );
-    }
-    time
-}
-
-fn at_least_one(r: &mut Reader<'_>, setting: &Setting) -> usize {
-    let n: usize = r.get(setting);
-    if n == 0 {
-        r.fault(
-            setting,
-            "must be at least 1",
-            format!("Example: {}.", setting.default),
-        );
-    }
-    n
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::store::{self, MailRow};
@@ -169,11 +168,7 @@ impl Job for PurgeMails {
     type Domain = Mailer;
 
     async fn run(&self, mailer: &Mailer, _cx: &JobContext) -> Result<(), JobError> {
-        let keep = TimeDelta::from_std(mailer.0.keep).unwrap_or(TimeDelta::MAX);
-        // A time before the calendar began keeps everything.
-        let Some(before) = mailer.0.clock.now().checked_sub_signed(keep) else {
-            return Ok(());
-        };
+        let before = mailer.0.clock.now() - mailer.0.keep;
         let purge = move |tx: Tx| async move { store::purge(&tx, before).await };
         let removed = mailer.0.db.write("mail.purge", purge).await?;
         tracing::info!(mails = removed, "old mails were removed");

@@ -112,7 +112,7 @@ async fn failed(shared: &Shared, row: &JobRow, error: JobError, entry: &Arc<Entr
     );
     reason.truncate(reason.floor_char_boundary(MAX_REASON));
     let now = shared.queue.now();
-    let run_at = now + TimeDelta::from_std(entry.kind.plan().delay(failures)).unwrap_or(TimeDelta::hours(1));
+    let run_at = now + entry.kind.plan().delay(failures);
     let work = {
         let (owner, row, entry) = (shared.owner.clone(), row.clone(), entry.clone());
         move |tx: Tx| {

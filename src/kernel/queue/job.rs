@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::DEFAULT_QUEUE;
 use crate::db::{Db, DbError, Tx};
 use crate::ids::{JobId, UserId};
+use crate::storage::StorageError;
 
 /// One kind of job: its payload and what to do with it.
 ///
@@ -111,6 +112,17 @@ impl JobError {
 impl From<DbError> for JobError {
     fn from(error: DbError) -> Self {
         JobError::retry("database error").caused_by(error)
+    }
+}
+
+impl From<StorageError> for JobError {
+    fn from(error: StorageError) -> Self {
+        let failed = if error.is_retryable() {
+            JobError::retry("storage unavailable")
+        } else {
+            JobError::fail("storage refused")
+        };
+        failed.caused_by(error)
     }
 }
 

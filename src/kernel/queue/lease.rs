@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ use crate::db::{DbError, Tx, dialect};
 
 pub(super) async fn register(shared: &Shared) -> Result<(), DbError> {
     let now = shared.queue.now();
-    let expires = now + TimeDelta::from_std(shared.queue.settings().expiry).unwrap_or(TimeDelta::seconds(30));
+    let expires = now + shared.queue.settings().expiry;
     let sql = "INSERT INTO job_workers (id, queues, host, started_at, heartbeat_at, expires_at, stopping) \
                VALUES (?, ?, ?, ?, ?, ?, ?)";
     let host: String = shared.host.chars().take(255).collect();
@@ -82,7 +82,7 @@ async fn beat(shared: &Shared) {
     loop {
         tokio::time::sleep(settings.heartbeat).await;
         let now = shared.queue.now();
-        let expires = now + TimeDelta::from_std(settings.expiry).unwrap_or(TimeDelta::seconds(30));
+        let expires = now + settings.expiry;
         let sql = "UPDATE job_workers SET heartbeat_at = ?, expires_at = ? WHERE id = ?";
         let values = [now.into(), expires.into(), shared.owner.clone().into()];
         let written = dialect::execute(shared.queue.0.db.writer(), sql, values);

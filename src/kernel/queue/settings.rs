@@ -43,18 +43,15 @@ pub struct QueueSettings {
 impl QueueSettings {
     pub fn read(r: &mut Reader<'_>) -> Self {
         let settings = QueueSettings {
-            concurrency: r.get(&CONCURRENCY),
-            heartbeat: r.get::<Seconds>(&HEARTBEAT).0,
+            concurrency: r.above_zero(&CONCURRENCY),
+            heartbeat: r.above_zero::<Seconds>(&HEARTBEAT).0,
             expiry: r.get::<Seconds>(&EXPIRY).0,
             stop_timeout: r.get::<Seconds>(&STOP_TIMEOUT).0,
             keep_done: r.get::<Seconds>(&KEEP_DONE).0,
-            poll: r.get::<Seconds>(&POLL).0,
+            poll: r.above_zero::<Seconds>(&POLL).0,
             max_losses: 20,
         };
-        if settings.concurrency == 0 {
-            r.fault(&CONCURRENCY, "must be at least 1", "Example: 16.");
-        }
-        if settings.heartbeat.is_zero() || settings.expiry < settings.heartbeat * 2 {
+        if settings.expiry < settings.heartbeat * 2 {
             r.fault(
                 &EXPIRY,
                 "must be at least twice WORKER_HEARTBEAT",

@@ -117,8 +117,8 @@ impl StorageSettings {
         let custom_domain = r.optional::<Endpoint>(&CUSTOM_DOMAIN);
         let signature = r.optional::<Signature>(&SIGNATURE);
         let region = r.optional::<String>(&REGION);
-        let connect_timeout = r.get::<Seconds>(&CONNECT_TIMEOUT).0;
-        let read_timeout = r.get::<Seconds>(&READ_TIMEOUT).0;
+        let connect_timeout = r.above_zero::<Seconds>(&CONNECT_TIMEOUT).0;
+        let read_timeout = r.above_zero::<Seconds>(&READ_TIMEOUT).0;
 
         let wants_oss = match chosen {
             Some(kind) => kind == StorageKind::Oss,

@@ -82,26 +82,18 @@ pub struct WsSettings {
 impl WsSettings {
     /// `production` is `APP_ENV=production`.
     pub fn read(r: &mut Reader<'_>, production: bool) -> Self {
-        let time = |r: &mut Reader<'_>, setting: &Setting| {
-            let Seconds(time) = r.get(setting);
-            if time.is_zero() {
-                let example = format!("Example: {}.", setting.default);
-                r.fault(setting, "must be longer than zero", example);
-            }
-            time
-        };
         let mut frame_rate = Rate::wide(r, &FRAME_RATE, production);
         frame_rate.burst = frame_rate.count.saturating_mul(4);
         let settings = WsSettings {
             max_connections: r.get(&MAX_CONNECTIONS),
-            max_per_user_and_room: r.get::<usize>(&MAX_PER_ROOM).max(1),
-            max_handshakes: r.get::<usize>(&HANDSHAKES).max(1),
-            max_message: usize::try_from(r.get::<Size>(&MAX_MESSAGE).0).unwrap_or(usize::MAX),
-            ping_interval: time(r, &PING_INTERVAL),
-            idle_timeout: time(r, &IDLE_TIMEOUT),
-            write_timeout: time(r, &WRITE_TIMEOUT),
-            repair_interval: time(r, &REPAIR_INTERVAL),
-            resume_max: r.get::<u64>(&RESUME_MAX).max(1),
+            max_per_user_and_room: r.above_zero(&MAX_PER_ROOM),
+            max_handshakes: r.above_zero(&HANDSHAKES),
+            max_message: usize::try_from(r.above_zero::<Size>(&MAX_MESSAGE).0).unwrap_or(usize::MAX),
+            ping_interval: r.above_zero::<Seconds>(&PING_INTERVAL).0,
+            idle_timeout: r.above_zero::<Seconds>(&IDLE_TIMEOUT).0,
+            write_timeout: r.above_zero::<Seconds>(&WRITE_TIMEOUT).0,
+            repair_interval: r.above_zero::<Seconds>(&REPAIR_INTERVAL).0,
+            resume_max: r.above_zero(&RESUME_MAX),
             drain: r.get::<Seconds>(&DRAIN).0.min(LONGEST_DRAIN),
             frame_rate: LimitSettings::enabled(r).then_some(frame_rate),
         };

@@ -18,39 +18,30 @@ impl Accounts {
     /// Only the database's; what was removed stays removed.
     pub async fn sweep(&self) -> Result<u64, DbError> {
         let now = self.now();
-        let login_logs = TimeDelta::from_std(self.0.settings.keep_login_logs).unwrap_or(TimeDelta::MAX);
         let aged = |table, key, column| Aged { table, key, column };
+        let (yesterday, attempts) = (now - TimeDelta::days(1), now - TimeDelta::days(ATTEMPT_DAYS));
         let plan = [
             // A session past its expiry has neither a valid refresh token nor a valid access token.
-            (aged("auth_sessions", "id", "expires_at"), TimeDelta::days(1)),
-            (
-                aged("auth_login_attempts", "id", "created_at"),
-                TimeDelta::days(ATTEMPT_DAYS),
-            ),
-            (
-                aged("auth_login_gates", "bucket", "touched_at"),
-                TimeDelta::days(1),
-            ),
-            (aged("auth_changes", "id", "created_at"), TimeDelta::days(1)),
+            (aged("auth_sessions", "id", "expires_at"), yesterday),
+            (aged("auth_login_attempts", "id", "created_at"), attempts),
+            (aged("auth_login_gates", "bucket", "touched_at"), yesterday),
+            (aged("auth_changes", "id", "created_at"), yesterday),
             (
                 aged("auth_email_verification_tokens", "id", "expires_at"),
-                TimeDelta::days(1),
+                yesterday,
             ),
-            (
-                aged("auth_password_reset_tokens", "id", "expires_at"),
-                TimeDelta::days(1),
-            ),
+            (aged("auth_password_reset_tokens", "id", "expires_at"), yesterday),
             (
                 aged("password_reset_codes", "email_hmac", "expires_at"),
-                TimeDelta::days(1),
+                yesterday,
             ),
-            (aged("user_login_logs", "id", "login_time"), login_logs),
+            (
+                aged("user_login_logs", "id", "login_time"),
+                now - self.0.settings.keep_login_logs,
+            ),
         ];
         let mut removed = 0;
-        for (aged, age) in plan {
-            let Some(before) = now.checked_sub_signed(age) else {
-                continue;
-            };
+        for (aged, before) in plan {
             loop {
                 let run = move |tx: Tx| async move { sweep::delete_aged(&tx, aged, before).await };
                 let count = self.0.ctx.db.write("sweep_accounts", run).await?;
@@ -65,10 +56,7 @@ impl Accounts {
     }
 
     async fn queue_due_purges(&self) -> Result<(), DbError> {
-        let age = TimeDelta::from_std(self.0.settings.purge_after).unwrap_or(TimeDelta::MAX);
-        let Some(before) = self.now().checked_sub_signed(age) else {
-            return Ok(());
-        };
+        let before = self.now() - self.0.settings.purge_after;
         let due = purge::list_due_for_purge(self.0.ctx.db.reader(), before, BATCH).await?;
         for id in due.into_iter().map(UserId) {
             let accounts = self.clone();

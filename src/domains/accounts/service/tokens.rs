@@ -218,10 +218,9 @@ impl Accounts {
         let latest = claims
             .generation
             .is_some_and(|generation| i64::from(state.generation) == generation + 1);
-        let grace = TimeDelta::from_std(self.0.settings.reuse_grace).unwrap_or(TimeDelta::MAX);
         let open_until = state.expires_at - TimeDelta::seconds(state.refresh_ttl) + LONGEST_ANSWER;
         let at = state.rotated_at.unwrap_or(open_until);
-        let raced = client.received_at <= at.checked_add_signed(grace).unwrap_or(at);
+        let raced = client.received_at <= at + self.0.settings.reuse_grace;
         if latest && raced {
             return Ok(Refreshed::LostRace);
         }

@@ -112,9 +112,8 @@ impl Files {
         }
         // A presigned link may still create the object; it is removed when no link can any more.
         let link_open = file.source() == Source::Presigned && file.status() == UploadStatus::Pending;
-        let ttl = TimeDelta::from_std(self.0.settings.presign_ttl).unwrap_or(TimeDelta::hours(1));
         let run_at = if link_open {
-            now.max(file.created_at + ttl + TimeDelta::minutes(1))
+            now.max(file.created_at + self.0.settings.presign_ttl + TimeDelta::minutes(1))
         } else {
             now
         };

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use yunque_kernel::storage::{
     ByteRange, Disposition, GetObject, LocalAction, LocalGrant, PresignGet, Presigned, StorageError,
 };
@@ -36,7 +35,7 @@ impl Files {
             key: file.object_key.as_deref().unwrap_or_default(),
             file_name: &file.name,
             disposition: Disposition::for_content_type(&file.content_type),
-            expires_at: self.0.ctx.clock.now() + TimeDelta::from_std(expires).unwrap_or(TimeDelta::hours(1)),
+            expires_at: self.0.ctx.clock.now() + expires,
             local_path: &content_path(file.id),
         })?;
         Ok((file, link))

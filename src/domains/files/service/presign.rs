@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Expr;
 use yunque_kernel::http::Claim;
 use yunque_kernel::queue::Job;
@@ -102,7 +102,7 @@ impl Files {
     }
 
     fn link_expiry(&self, from: DateTime<Utc>) -> DateTime<Utc> {
-        from + TimeDelta::from_std(self.0.settings.presign_ttl).unwrap_or(TimeDelta::hours(1))
+        from + self.0.settings.presign_ttl
     }
 
     /// Confirms a presigned upload by looking at the object. Repeating it is harmless.

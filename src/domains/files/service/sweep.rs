@@ -106,9 +106,8 @@ impl Files {
 
     /// Presigned uploads whose link ran out fail and free their space; the object, if any, goes.
     async fn expire_presigned(&self) -> Result<u64, FilesError> {
-        let ttl = TimeDelta::from_std(self.0.settings.presign_ttl).unwrap_or(TimeDelta::hours(1));
         // A minute more, for an upload that ended with the link and is being completed.
-        let before = self.0.ctx.clock.now() - ttl - TimeDelta::minutes(1);
+        let before = self.0.ctx.clock.now() - self.0.settings.presign_ttl - TimeDelta::minutes(1);
         let mut expired = 0;
         for file in repo::list_expired_presigned(self.0.ctx.db.reader(), before, PAGE).await? {
             let this = self.clone();
@@ -135,8 +134,7 @@ impl Files {
     }
 
     async fn drop_stale_staged(&self) -> Result<u64, FilesError> {
-        let ttl = TimeDelta::from_std(self.0.settings.staging_ttl).unwrap_or(TimeDelta::hours(24));
-        let before = self.0.ctx.clock.now() - ttl;
+        let before = self.0.ctx.clock.now() - self.0.settings.staging_ttl;
         let mut dropped = 0;
         for file in repo::list_stale_staged(self.0.ctx.db.reader(), before, PAGE).await? {
             let Some(reference) = file.staged_ref.clone() else {
