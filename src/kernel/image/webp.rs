@@ -6,7 +6,10 @@ use super::{ImageFault, Walked, cut_off, exif, slice, take};
 const HEAD: usize = 12;
 const FLAG_XMP: u8 = 0x04;
 const FLAG_EXIF: u8 = 0x08;
-const SHOWN: &[&[u8; 4]] = &[b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"];
+/// Copied as they are.
+const SHOWN: &[&[u8; 4]] = &[b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ICCP"];
+/// The same inside of a frame.
+const SHOWN_IN_FRAME: &[&[u8; 4]] = &[b"VP8 ", b"VP8L", b"ALPH"];
 
 pub(super) fn walk(bytes: &[u8]) -> Result<Walked, ImageFault> {
     let claimed = usize::try_from(u32::from_le_bytes(take(bytes, 4)?)).map_err(ImageFault::broken)?;
@@ -38,7 +41,7 @@ pub(super) fn walk(bytes: &[u8]) -> Result<Walked, ImageFault> {
             }
             b"ANMF" => {
                 frames = frames.saturating_add(1);
-                frame(body, size)?;
+                push(&mut out, kind, &frame(body, size)?)?;
             }
             b"EXIF" if orientation.is_none() => orientation = exif::orientation(body),
             _ if size.is_none() => return Err(ImageFault::broken("no header")),
@@ -81,8 +84,8 @@ fn canvas(body: &[u8]) -> Result<(u32, u32), ImageFault> {
 }
 
 /// A frame of an animation: its place, then chunks of its own. It must lie on the canvas, and its
-/// bitstream must have its size.
-fn frame(body: &[u8], canvas: Option<(u32, u32)>) -> Result<(), ImageFault> {
+/// bitstream must have its size. Returns the frame without the chunks that show nothing.
+fn frame(body: &[u8], canvas: Option<(u32, u32)>) -> Result<Vec<u8>, ImageFault> {
     const PLACE: usize = 16;
     let (width, height) = canvas.ok_or_else(|| ImageFault::broken("a frame without a canvas"))?;
     let three = |at: usize| -> Result<u32, ImageFault> {
@@ -95,6 +98,8 @@ fn frame(body: &[u8], canvas: Option<(u32, u32)>) -> Result<(), ImageFault> {
     if x + w > width || y + h > height {
         return Err(ImageFault::broken("a frame outside of the canvas"));
     }
+    let mut out = Vec::with_capacity(body.len());
+    out.extend_from_slice(slice(body, 0, PLACE)?);
     let mut at = PLACE;
     while at < body.len() {
         let kind: [u8; 4] = take(body, at)?;
@@ -103,9 +108,12 @@ fn frame(body: &[u8], canvas: Option<(u32, u32)>) -> Result<(), ImageFault> {
         if matches!(&kind, b"VP8 " | b"VP8L") && bitstream(&kind, inner)? != (w, h) {
             return Err(ImageFault::broken("a frame of two sizes"));
         }
+        if SHOWN_IN_FRAME.contains(&&kind) {
+            push(&mut out, kind, inner)?;
+        }
         at += 8 + length + (length & 1);
     }
-    Ok(())
+    Ok(out)
 }
 
 fn bitstream(kind: &[u8; 4], body: &[u8]) -> Result<(u32, u32), ImageFault> {

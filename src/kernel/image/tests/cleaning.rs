@@ -112,3 +112,21 @@ fn gif_and_webp_lose_their_texts() {
     let length = u32::from_le_bytes(clean.bytes[4..8].try_into().expect("four"));
     assert_eq!(length as usize + 8, clean.bytes.len());
 }
+
+#[test]
+fn frames_of_a_webp_lose_their_texts_too() {
+    // Signature, length and the one chunk's head.
+    let picture = webp_of(|_| {})[20..].to_vec();
+    let animated = |texts: &[(&[u8; 4], Vec<u8>)]| {
+        let frame = anmf(&[&[(b"VP8L", picture.clone())], texts].concat());
+        riff(&[
+            (b"VP8X", canvas(2)),
+            (b"ANIM", vec![0; 6]),
+            (b"ANMF", frame.clone()),
+            (b"ANMF", frame),
+        ])
+    };
+    let with = animated(&[(b"XMP ", SECRET.to_vec()), (b"EXIF", SECRET.to_vec())]);
+    assert!(holds(&with, SECRET));
+    assert_eq!(good(&with).bytes, animated(&[]));
+}

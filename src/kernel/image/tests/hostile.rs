@@ -148,28 +148,11 @@ fn a_webp_of_two_sizes_is_refused() {
         let bits = (w - 1) | (h - 1) << 14;
         [&[0x2F][..], &bits.to_le_bytes(), &[0; 3]].concat()
     };
-    let riff = |chunks: &[(&[u8; 4], Vec<u8>)]| {
-        let mut body = b"WEBP".to_vec();
-        for (kind, bytes) in chunks {
-            body.extend_from_slice(*kind);
-            body.extend_from_slice(&u32::try_from(bytes.len()).expect("short").to_le_bytes());
-            body.extend_from_slice(bytes);
-            body.resize(body.len().next_multiple_of(2), 0);
-        }
-        let length = u32::try_from(body.len()).expect("short");
-        [&b"RIFF"[..], &length.to_le_bytes(), &body].concat()
-    };
-    let canvas = |flags: u8| vec![flags, 0, 0, 0, 15, 0, 0, 7, 0, 0];
-    let frame = |bits: Vec<u8>| {
-        let place = [0, 0, 0, 0, 0, 0, 15, 0, 0, 7, 0, 0, 0, 0, 0, 0];
-        let length = u32::try_from(bits.len()).expect("short").to_le_bytes();
-        [&place[..], b"VP8L", &length, &bits].concat()
-    };
     let still = riff(&[(b"VP8X", canvas(0)), (b"VP8L", lossless(16_384, 16_384))]);
     let animated = riff(&[
         (b"VP8X", canvas(2)),
         (b"ANIM", vec![0; 6]),
-        (b"ANMF", frame(lossless(16_384, 16_384))),
+        (b"ANMF", anmf(&[(b"VP8L", lossless(16_384, 16_384))])),
     ]);
     let claims_more = riff(&[(b"VP8L", lossless(16_384, 16_384))]);
     assert!(matches!(checked(&still), Err(ImageFault::Broken(_))));

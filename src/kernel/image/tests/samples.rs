@@ -140,3 +140,33 @@ pub(super) fn webp_of(edit: impl FnOnce(&mut image_webp::WebPEncoder<&mut Vec<u8
         .expect("encoded");
     out
 }
+
+/// Chunks of a RIFF file, each padded to an even length.
+fn chunks_of(chunks: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (kind, bytes) in chunks {
+        out.extend_from_slice(*kind);
+        out.extend_from_slice(&u32::try_from(bytes.len()).expect("short").to_le_bytes());
+        out.extend_from_slice(bytes);
+        out.resize(out.len().next_multiple_of(2), 0);
+    }
+    out
+}
+
+/// A WebP of these chunks.
+pub(super) fn riff(chunks: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
+    let body = [&b"WEBP"[..], &chunks_of(chunks)].concat();
+    let length = u32::try_from(body.len()).expect("short");
+    [&b"RIFF"[..], &length.to_le_bytes(), &body].concat()
+}
+
+/// The extended header of a WebP of 16 × 8 pixels.
+pub(super) fn canvas(flags: u8) -> Vec<u8> {
+    vec![flags, 0, 0, 0, 15, 0, 0, 7, 0, 0]
+}
+
+/// A frame of an animation that fills it.
+pub(super) fn anmf(chunks: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
+    let place = [0, 0, 0, 0, 0, 0, 15, 0, 0, 7, 0, 0, 0, 0, 0, 0];
+    [&place[..], &chunks_of(chunks)].concat()
+}
