@@ -11,9 +11,9 @@ use super::SupportTags;
 use super::body::{Message, MessageBody};
 use super::parse::cursor;
 use super::reply::Part;
-use crate::Support;
 use crate::dto::{SupportMarkReadIn, SupportMarkReadOut, SupportMessageOut};
 use crate::service::NewContent;
+use crate::{Support, SupportError};
 
 pub(super) struct MessagesApi {
     support: Support,
@@ -44,6 +44,9 @@ impl MessagesApi {
         let content = NewContent::Image(image.clone());
         match self.support.send(caller, id, content, claim, answer).await {
             Ok(sent) => Ok(Created(sent)),
+            // A database that failed may have stored the message all the same; then the job that
+            // watches the image decides.
+            Err(error @ SupportError::Db(_)) => Err(error.into()),
             Err(error) => {
                 self.support.discard_image(&image).await;
                 Err(error.into())
