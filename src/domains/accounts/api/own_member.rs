@@ -1,11 +1,8 @@
 //! `/api/users/…`: the caller's own profile and picture.
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use poem::web::Field;
+use bytes::Bytes;
 use poem_openapi::OpenApi;
 use yunque_kernel::auth::Caller;
-use yunque_kernel::http::body::RawFault;
 use yunque_kernel::http::{Body, Json, MultipartBody, RequestInfo};
 use yunque_kernel::{ApiError, Text};
 
@@ -125,8 +122,7 @@ async fn read_avatar(mut body: MultipartBody<AvatarIn, MULTIPART_LIMIT>) -> Resu
     let mut avatar = None;
     while let Some(part) = body.next().await? {
         if part.name() == Some("avatar") && avatar.is_none() {
-            let fault = body.fault();
-            avatar = Some(read_part(part, fault).await?);
+            avatar = Some(body.bytes(part, MAX_AVATAR).await?);
         } else {
             body.skip(part).await?;
         }
@@ -136,18 +132,4 @@ async fn read_avatar(mut body: MultipartBody<AvatarIn, MULTIPART_LIMIT>) -> Resu
         Some(Some(bytes)) if !bytes.is_empty() => Ok(bytes),
         _ => Err(AccountsError::AvatarRequired.into()),
     }
-}
-
-/// `None` when it is too large; then the rest is read and forgotten.
-async fn read_part(part: Field, fault: RawFault) -> Result<Option<Bytes>, ApiError> {
-    let mut kept = Some(BytesMut::new());
-    let mut chunks = tokio_util::io::ReaderStream::with_capacity(part.into_async_read(), 64 * 1024);
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|e| fault.explain().caused_by(e))?;
-        kept = kept.filter(|bytes| bytes.len() + chunk.len() <= MAX_AVATAR);
-        if let Some(bytes) = &mut kept {
-            bytes.extend_from_slice(&chunk);
-        }
-    }
-    Ok(kept.map(BytesMut::freeze))
 }

@@ -106,15 +106,7 @@ impl Accounts {
         if row.is_some_and(|row| row.avatar.as_deref() == Some(avatar)) {
             return Ok(());
         }
-        let deleted = self.0.ctx.storage.delete(&object_key(avatar)).await;
-        deleted.map_err(|error| {
-            let failed = if error.is_retryable() {
-                JobError::retry("storage unavailable")
-            } else {
-                JobError::fail("storage refused")
-            };
-            failed.caused_by(error)
-        })
+        Ok(self.0.ctx.storage.delete(&object_key(avatar)).await?)
     }
 }
 

@@ -1,14 +1,12 @@
 //! The body of a new message: JSON for text, `multipart/form-data` for images.
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use poem::web::Field;
+use bytes::Bytes;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaRequest, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use sha2::{Digest, Sha256};
 use yunque_kernel::error::messages;
-use yunque_kernel::http::{Body, BodyDigest, MultipartBody, body::RawFault};
+use yunque_kernel::http::{Body, BodyDigest, MultipartBody};
 use yunque_kernel::{ApiError, Faults};
 
 use crate::SupportError;
@@ -114,24 +112,18 @@ async fn read_parts(mut body: MultipartBody<SupportImageIn, MULTIPART_LIMIT>) ->
         body.hold(expected * 2).await?;
     }
     let (mut content_type, mut content, mut image) = (None, None, None);
-    let mut is_too_large = false;
     while let Some(part) = body.next().await? {
         match part.name() {
             Some("content_type") => content_type = Some(body.text(part, MAX_PART_TEXT).await?),
             Some("content") => content = Some(body.text(part, MAX_PART_TEXT).await?),
             Some("image") if image.is_some() => return Err(Faults::one("image", ONE_IMAGE)),
-            Some("image") => {
-                let fault = body.fault();
-                let (bytes, is_whole) = read_image(part, fault).await?;
-                is_too_large |= !is_whole;
-                image = Some(bytes);
-            }
+            Some("image") => image = Some(body.bytes(part, MAX_IMAGE).await?),
             _ => body.skip(part).await?,
         }
     }
-    if is_too_large {
-        return Err(SupportError::ImageTooLarge.into());
-    }
+    let image = image
+        .map(|bytes| bytes.ok_or(SupportError::ImageTooLarge))
+        .transpose()?;
     let kind = match content_type.as_deref() {
         None => ContentType::Text,
         Some(text) => {
@@ -151,24 +143,6 @@ async fn read_parts(mut body: MultipartBody<SupportImageIn, MULTIPART_LIMIT>) ->
         image,
         digest: BodyDigest(hash.finalize().into()),
     })
-}
-
-/// The bytes of an image, and whether that was all of it. What is too much is read and forgotten.
-async fn read_image(part: Field, fault: RawFault) -> Result<(Bytes, bool), ApiError> {
-    let mut bytes = BytesMut::new();
-    let mut is_whole = true;
-    let mut chunks = tokio_util::io::ReaderStream::with_capacity(part.into_async_read(), 64 * 1024);
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|e| fault.explain().caused_by(e))?;
-        if is_whole && bytes.len() + chunk.len() > MAX_IMAGE {
-            is_whole = false;
-            bytes = BytesMut::new();
-        }
-        if is_whole {
-            bytes.extend_from_slice(&chunk);
-        }
-    }
-    Ok((bytes.freeze(), is_whole))
 }
 
 fn is_multipart(request: &Request) -> bool {

@@ -5,7 +5,6 @@ use chrono::TimeDelta;
 use futures_util::stream;
 use yunque_kernel::image::{Clean, Limits};
 use yunque_kernel::queue::{JobError, NewJob};
-use yunque_kernel::storage::StorageError;
 use yunque_kernel::{Tx, UserId};
 
 use crate::jobs::CheckSupportImage;
@@ -75,12 +74,7 @@ impl Support {
 
     pub(crate) async fn purge_images(&self, images: &[String]) -> Result<(), JobError> {
         for image in images {
-            self.0
-                .ctx
-                .storage
-                .delete(&object_key(image))
-                .await
-                .map_err(storage_failure)?;
+            self.0.ctx.storage.delete(&object_key(image)).await?;
         }
         Ok(())
     }
@@ -89,14 +83,4 @@ impl Support {
 /// Where an image lies in storage.
 fn object_key(image: &str) -> String {
     format!("media/{image}")
-}
-
-fn storage_failure(error: StorageError) -> JobError {
-    let retry = error.is_retryable();
-    let failed = if retry {
-        JobError::retry("storage unavailable")
-    } else {
-        JobError::fail("storage refused")
-    };
-    failed.caused_by(error)
 }

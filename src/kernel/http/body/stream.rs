@@ -4,8 +4,8 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::Stream;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
 use poem::error::ParseMultipartError;
 use poem::web::{Field, Multipart};
 use poem::{FromRequest, Request, RequestBody};
@@ -13,12 +13,16 @@ use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaR
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
 
 use super::gate::BodyGate;
 use super::read::{self, Media};
 use super::walk::{clean, has_forbidden_control};
 use crate::error::{ApiError, Faults, common, messages};
 use crate::http::failure::codes;
+
+/// Bytes of a part that are read at a time.
+const PIECE: usize = 64 * 1024;
 
 /// Parts of one multipart body.
 const MAX_PARTS: usize = 100;
@@ -153,6 +157,19 @@ impl<T, const LIMIT: u64> MultipartBody<T, LIMIT> {
         text_of(part, max, self.fault())
     }
 
+    /// The bytes of a part, held as a whole; `None` over `max` of them. Then the rest is read and
+    /// forgotten, so that the connection stays usable.
+    ///
+    /// # Errors
+    /// As [`MultipartBody::next`].
+    pub fn bytes(
+        &self,
+        part: Field,
+        max: usize,
+    ) -> impl Future<Output = Result<Option<Bytes>, ApiError>> + Send + use<T, LIMIT> {
+        bytes_of(part, max, self.fault())
+    }
+
     /// What the client should hear about an error while a part was read.
     pub fn explain(&self, error: ParseMultipartError) -> ApiError {
         self.fault().explain().caused_by(error)
@@ -213,6 +230,19 @@ async fn skip(part: Field, fault: RawFault) -> Result<(), ApiError> {
         .await
         .map(drop)
         .map_err(|e| fault.explain().caused_by(e))
+}
+
+async fn bytes_of(part: Field, max: usize, fault: RawFault) -> Result<Option<Bytes>, ApiError> {
+    let mut kept = Some(BytesMut::new());
+    let mut chunks = ReaderStream::with_capacity(part.into_async_read(), PIECE);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|e| fault.explain().caused_by(e))?;
+        kept = kept.filter(|bytes| bytes.len() + chunk.len() <= max);
+        if let Some(bytes) = &mut kept {
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    Ok(kept.map(BytesMut::freeze))
 }
 
 async fn text_of(part: Field, max: usize, fault: RawFault) -> Result<String, ApiError> {
