@@ -182,6 +182,9 @@ def a3(trial):
         trial.check(f"{label}: it survives a restart", guess(again).status, guess(again).status == 429)
         spelled = [guess(again, name=name).status for name in ("A3", " a3", "ａ3")]
         trial.check(f"{label}: nor does another spelling of the name", spelled, set(spelled) == {429})
+        tokens = [again.client.post("/api/token/", {field: "a3", "password": word}).status
+                  for field in ("login", "username") for word in ("wrong-password", PASSWORD)]
+        trial.check(f"{label}: nor does the other login", tokens, set(tokens) == {429})
         again.client.register("a3-rush").expect(201)
         with_rush = parallel(40, [lambda: guess(again, name="a3-rush", source="127.0.0.3").status for _ in range(40)])
         trial.check(f"{label}: 40 guesses at once: 10 are looked at", f"{with_rush.count(401)} x 401, {with_rush.count(429)} x 429",
