@@ -160,30 +160,46 @@ def ended(ending, tree, servers, wrong, lost):
 
 
 def races(trial, label, servers, tree):
-    """Handshakes while the session ends at another server: whoever came in just before must be found as well."""
-    rounds, attempts = trial.world.pick(12, 150), 8
-    path = f"/ws/chat/sessions/{tree.ids['session']}/"
-    entered, alive = 0, []
-    for n in range(rounds):
-        client = tree.customer.login(servers[0]).client
-        span = trial.random.uniform(0.0, 0.02)
+    """Handshakes while the session, or the right to be there, ends at another server: whoever came in just before must be
+    found as well. The rooms are empty before, so that they are opened by those who race."""
+    session, handed = tree.ids["session"], [tree.boss.id, tree.agent.id]
 
-        def come(i):
-            time.sleep(span * i / attempts)
-            socket = Socket(servers[i % 2].base, path, client.token)
-            return socket if (socket.frame() or {}).get("type") == "connection_established" else None
+    def logout(client):
+        client.post("/user/logout/", {}).expect(200)
 
-        def leave():
-            time.sleep(span / 2)
-            client.post("/user/logout/", {}).expect(200)
+    def hand_over(_):
+        tree.boss.client.post(f"/api/chat/sessions/{session}/assign/", {"agent_id": handed[0]}).expect(200)
 
-        found = parallel(attempts + 1, [lambda i=i: come(i) for i in range(attempts)] + [leave])
-        inside = [socket for socket in found if socket]
-        entered += len(inside)
-        codes = parallel(max(1, len(inside)), [lambda s=s: s.end(5) for s in inside])
-        alive += [code for code in codes if not code or code[0] != 4401]
-    trial.check(f"{label}: handshakes while the session ends: none outlives it by 5 s",
-                f"{entered} of {rounds * attempts} came in, {len(alive)} stayed {alive[:3] or ''}", entered and not alive)
+    for what, whose, leave, code in (("session", tree.customer, logout, 4401), ("right", tree.agent, hand_over, 4403)):
+        rounds, attempts = trial.world.pick(12, 150), 8
+        entered, alive = 0, []
+        for _ in range(rounds):
+            client = whose.login(servers[0]).client
+            span = trial.random.uniform(0.0, 0.02)
+            come = lambda i: late(i * span / attempts, lambda: enter(servers[i % 2], session, client))
+            found = parallel(attempts + 1, [lambda i=i: come(i) for i in range(attempts)] + [
+                lambda: late(span / 2, lambda: leave(client))])
+            inside = [socket for socket in found if socket]
+            entered += len(inside)
+            codes = parallel(max(1, len(inside)), [lambda s=s: s.end(5) for s in inside])
+            alive += [ended_with for ended_with in codes if not ended_with or ended_with[0] != code]
+            for socket in inside:
+                socket.close()
+            if leave is hand_over:
+                tree.boss.client.post(f"/api/chat/sessions/{session}/assign/", {"agent_id": handed[1]}).expect(200)
+        trial.check(f"{label}: handshakes while the {what} ends: none outlives it by 5 s",
+                    f"{entered} of {rounds * attempts} came in, {len(alive)} stayed {alive[:3] or ''}", entered and not alive)
+
+
+def late(seconds, work):
+    time.sleep(seconds)
+    return work()
+
+
+def enter(server, session, client):
+    """A socket, if it was let in."""
+    socket = Socket(server.base, f"/ws/chat/sessions/{session}/", client.token)
+    return socket if (socket.frame() or {}).get("type") == "connection_established" else None
 
 
 def keys_close(trial, label, top, servers, tree):
