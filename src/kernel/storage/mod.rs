@@ -37,7 +37,7 @@ use uuid::Uuid;
 pub use self::body::ByteStream;
 pub use self::disposition::{Disposition, attachment};
 pub use self::error::{StorageError, codes};
-pub use self::local::{GrantFault, LocalAction, LocalGrant, LocalSigner, LocalStore};
+pub use self::local::{GrantFault, LocalAction, LocalGrant, LocalSigner, LocalStore, folder_identity};
 pub use self::object::{CorsAnswer, GetObject, ObjectHead, PresignGet, PresignPut, Presigned, PutOutcome};
 pub use self::oss::Endpoint;
 pub use self::probe::ProbeFault;

@@ -63,10 +63,12 @@ impl ContentApi {
             .files
             .open_content(id.0, &grant, asked_range(request))
             .await?;
-        // Declared by a client: whatever would run in a page of ours is sent as plain bytes.
-        let content_type = match disposition {
-            Disposition::Inline => object.head.content_type.clone(),
-            Disposition::Attachment => "application/octet-stream".to_owned(),
+        // Declared by a client: whatever would run in a page of ours is sent as plain bytes. The link says
+        // what the file's row says; the object has to agree.
+        let kept = &object.head.content_type;
+        let (disposition, content_type) = match (disposition, Disposition::for_content_type(kept)) {
+            (Disposition::Inline, Disposition::Inline) => (Disposition::Inline, kept.clone()),
+            _ => (Disposition::Attachment, "application/octet-stream".to_owned()),
         };
         let disposition = disposition.header(file_name);
         Ok(ObjectReply::new(object, content_type, disposition))

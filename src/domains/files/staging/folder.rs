@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
+use yunque_kernel::storage::folder_identity;
 
 use super::StagedStream;
 
@@ -29,32 +30,7 @@ impl Folder {
     /// Makes the folder and its identity, once.
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(root)?;
-        let path = root.join(IDENTITY_FILE);
-        let identity = match std::fs::read_to_string(&path) {
-            Ok(text) => text.trim().to_owned(),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let fresh = Uuid::new_v4().simple().to_string();
-                // Two processes may race; the first file wins and both read it.
-                match std::fs::File::create_new(&path) {
-                    Ok(mut file) => {
-                        io::Write::write_all(&mut file, fresh.as_bytes())?;
-                        file.sync_all()?;
-                        fresh
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                        std::fs::read_to_string(&path)?.trim().to_owned()
-                    }
-                    Err(e) => return Err(e),
-                }
-            }
-            Err(e) => return Err(e),
-        };
-        if Uuid::parse_str(&identity).is_err() {
-            return Err(io::Error::other(format!(
-                "{} does not hold an id",
-                path.display()
-            )));
-        }
+        let identity = folder_identity(root, IDENTITY_FILE)?.simple().to_string();
         Ok(Folder(Arc::new(Inner {
             root: root.to_owned(),
             identity,

@@ -1,31 +1,35 @@
 //! Objects as files below `{data folder}/objects`, for the embedded size.
 //!
 //! * An object is the file at its key. It is written to `.tmp/`, synced, and renamed, so a reader
-//!   sees all of it or nothing, also after a crash. Its content type lies beside it in
-//!   `.{name}.type`; keys never have a segment that starts with a dot.
+//!   sees all of it or nothing, also after a crash. A content type that its name does not say lies
+//!   beside it in `.{name}.type`; keys never have a segment that starts with a dot.
+//! * Small objects that come at the same time are written together: one trip to the blocking pool,
+//!   and one sync of each folder.
 //! * The folder has an identity (`.storage-id`, made once). The database remembers it; a host that
 //!   sees another folder must refuse to run, because half of the files would be missing there.
 //! * All calls into the file system run on the blocking pool.
 
+mod place;
 mod signer;
 
-use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, SeekFrom, Write as _};
+use std::io::{self, ErrorKind, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
-use tempfile::{NamedTempFile, TempPath};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
+pub use self::place::folder_identity;
+use self::place::{Place, Root, Write, implied_type, type_file};
 pub use self::signer::{GrantFault, LocalAction, LocalGrant, LocalSigner};
 use super::body::{ByteStream, Measured, Sums};
-use super::{ByteRange, DEFAULT_TYPE, GetObject, ObjectHead, StorageError};
+use super::{ByteRange, GetObject, ObjectHead, StorageError};
+use crate::batch::Batcher;
 
 const IDENTITY: &str = ".storage-id";
 const TEMP: &str = ".tmp";
@@ -34,16 +38,16 @@ const TEMP_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 const PIECE: usize = 64 * 1024;
 /// Bodies up to this size are written in one go.
 const WHOLE: u64 = 64 * 1024;
-/// Folders remembered as durable; one for each user and kind of object.
-const REMEMBERED: usize = 10_000;
+/// Small bodies written together; all of them are in memory.
+const MOST_AT_ONCE: usize = 64;
 
 /// A folder of objects. Cheap to clone.
 #[derive(Clone)]
 pub struct LocalStore {
-    root: Arc<Path>,
+    root: Arc<Root>,
     identity: Uuid,
-    /// Folders whose names were synced by this process, so that one sync is enough for an object.
-    durable: Arc<Mutex<HashSet<PathBuf>>>,
+    /// Started by the first small object, because opening needs no runtime.
+    small: Arc<OnceLock<Batcher<Write, io::Result<()>>>>,
 }
 
 /// Whether a write may replace an object.
@@ -62,15 +66,15 @@ impl LocalStore {
         let root = data_dir.join("objects");
         let open = || -> io::Result<Uuid> {
             fs::create_dir_all(root.join(TEMP))?;
-            let identity = identity(&root)?;
+            let identity = folder_identity(&root, IDENTITY)?;
             sweep(&root.join(TEMP))?;
             Ok(identity)
         };
         let identity = open().map_err(|e| io_error("open", &root, e))?;
         Ok(LocalStore {
-            root: root.into(),
+            root: Arc::new(Root::new(root)),
             identity,
-            durable: Arc::default(),
+            small: Arc::default(),
         })
     }
 
@@ -80,7 +84,7 @@ impl LocalStore {
     }
 
     pub fn root(&self) -> &Path {
-        &self.root
+        self.root.path()
     }
 
     pub(super) async fn put(
@@ -92,7 +96,6 @@ impl LocalStore {
         existing: Existing,
     ) -> Result<Sums, StorageError> {
         let target = self.path(key);
-        let temp_dir = self.root.join(TEMP);
         let failed = |e| io_error("write", &target, e);
         let missing = || StorageError::Truncated {
             declared: size,
@@ -103,25 +106,21 @@ impl LocalStore {
             return Err(StorageError::AlreadyExists);
         }
         let (mut body, verdict) = Measured::new(body, size);
-        let (store, path, content_type) = (self.clone(), target.clone(), content_type.to_owned());
-        let stored = if size <= WHOLE {
-            // All in one go: each trip to the blocking pool costs more than writing this little.
+        let place = Place {
+            path: target.clone(),
+            content_type: content_type.to_owned(),
+            existing,
+        };
+        let written = if size <= WHOLE {
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
             while let Some(Ok(piece)) = body.next().await {
                 bytes.extend_from_slice(&piece);
             }
             let sums = verdict.take().unwrap_or_else(|| Err(missing()))?;
-            let write = move || {
-                let mut temp = NamedTempFile::new_in(temp_dir)?;
-                temp.write_all(&bytes)?;
-                let (file, temp) = temp.into_parts();
-                store.settle(file, temp, &path, &content_type, existing)
-            };
-            blocking(write).await.map(|()| sums)
+            self.write_small(Write { bytes, place }).await.map(|()| sums)
         } else {
-            let temp = blocking(move || NamedTempFile::new_in(temp_dir))
-                .await
-                .map_err(failed)?;
+            let root = self.root.clone();
+            let temp = blocking(move || root.temporary()).await.map_err(failed)?;
             let (file, temp) = temp.into_parts();
             let mut file = tokio::fs::File::from_std(file);
             while let Some(Ok(piece)) = body.next().await {
@@ -129,18 +128,33 @@ impl LocalStore {
             }
             let sums = verdict.take().unwrap_or_else(|| Err(missing()))?;
             file.flush().await.map_err(failed)?;
-            let file = file.into_std().await;
-            blocking(move || store.settle(file, temp, &path, &content_type, existing))
+            let (root, file) = (self.root.clone(), file.into_std().await);
+            blocking(move || root.settle(file, temp, &place))
                 .await
                 .map(|()| sums)
         };
-        stored.map_err(|e| {
+        written.map_err(|e| {
             if existing == Existing::Keep && e.kind() == ErrorKind::AlreadyExists {
                 StorageError::AlreadyExists
             } else {
                 failed(e)
             }
         })
+    }
+
+    async fn write_small(&self, write: Write) -> io::Result<()> {
+        let root = &self.root;
+        let small = self.small.get_or_init(|| {
+            let root = root.clone();
+            Batcher::new(MOST_AT_ONCE, move |writes: Vec<Write>| {
+                let (root, count) = (root.clone(), writes.len());
+                async move {
+                    let written = blocking(move || Ok(root.write_all(writes))).await;
+                    written.unwrap_or_else(|e| (0..count).map(|_| Err(e.kind().into())).collect())
+                }
+            })
+        });
+        small.call(write).await.map_err(io::Error::other)?
     }
 
     pub(super) async fn get(&self, key: &str, range: Option<ByteRange>) -> Result<GetObject, StorageError> {
@@ -200,70 +214,7 @@ impl LocalStore {
 
     /// `key` has been checked: plain segments, no dots in front.
     fn path(&self, key: &str) -> PathBuf {
-        self.root.join(key)
-    }
-
-    /// Puts a complete temporary file in its place. Blocking.
-    fn settle(
-        &self,
-        file: File,
-        temp: TempPath,
-        path: &Path,
-        content_type: &str,
-        existing: Existing,
-    ) -> io::Result<()> {
-        file.sync_all()?;
-        drop(file);
-        let folder = path.parent().unwrap_or(&self.root);
-        let known = self.is_durable(folder);
-        if !known {
-            fs::create_dir_all(folder)?;
-        }
-        // The type goes first, so that a visible object has one. It is not synced: after a power cut
-        // it may be missing, and the object is then served as plain bytes.
-        let mut beside = NamedTempFile::new_in(self.root.join(TEMP))?;
-        beside.write_all(content_type.as_bytes())?;
-        match existing {
-            Existing::Replace => {
-                beside.persist(type_file(path))?;
-                temp.persist(path)?;
-            }
-            Existing::Keep => {
-                // Two writers may race for a key; only the first may say what type it has.
-                temp.persist_noclobber(path)?;
-                beside.persist(type_file(path))?;
-            }
-        }
-        // A rename is durable when its folder is; a new folder when its parent is.
-        File::open(folder)?.sync_all()?;
-        if !known {
-            for parent in folder
-                .ancestors()
-                .skip(1)
-                .take_while(|f| f.starts_with(&self.root))
-            {
-                File::open(parent)?.sync_all()?;
-            }
-            self.mark_durable(folder);
-        }
-        Ok(())
-    }
-
-    /// Is this folder there, and its own name on the disk for good?
-    fn is_durable(&self, folder: &Path) -> bool {
-        self.durable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(folder)
-            && folder.is_dir()
-    }
-
-    fn mark_durable(&self, folder: &Path) {
-        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        if durable.len() >= REMEMBERED {
-            durable.clear();
-        }
-        durable.insert(folder.to_owned());
+        self.root.path().join(key)
     }
 }
 
@@ -275,7 +226,7 @@ fn look(path: &Path) -> io::Result<ObjectHead> {
     }
     let content_type = match fs::read_to_string(type_file(path)) {
         Ok(text) if !text.is_empty() => text,
-        _ => DEFAULT_TYPE.to_owned(),
+        _ => implied_type(path).to_owned(),
     };
     let modified = meta.modified().ok();
     let nanos = modified
@@ -287,34 +238,6 @@ fn look(path: &Path) -> io::Result<ObjectHead> {
         etag: Some(format!("\"{nanos:x}-{:x}\"", meta.len())),
         last_modified: modified.map(DateTime::<Utc>::from),
     })
-}
-
-fn type_file(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.type"))
-}
-
-fn identity(root: &Path) -> io::Result<Uuid> {
-    let path = root.join(IDENTITY);
-    if !path.exists() {
-        let mut file = NamedTempFile::new_in(root.join(TEMP))?;
-        writeln!(file, "{}", Uuid::new_v4())?;
-        file.as_file().sync_all()?;
-        match file.persist_noclobber(&path) {
-            Ok(_) => File::open(root)?.sync_all()?,
-            // Another process was faster; its id counts.
-            Err(e) if e.error.kind() == ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e.error),
-        }
-    }
-    let text = fs::read_to_string(&path)?;
-    let damaged = |_| {
-        io::Error::new(
-            ErrorKind::InvalidData,
-            format!("{} does not hold an id", path.display()),
-        )
-    };
-    Uuid::parse_str(text.trim()).map_err(damaged)
 }
 
 fn sweep(temp: &Path) -> io::Result<()> {

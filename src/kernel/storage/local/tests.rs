@@ -110,6 +110,70 @@ async fn of_two_creators_in_a_race_one_wins() {
 }
 
 #[tokio::test]
+async fn many_small_objects_at_once_are_each_stored_or_refused() {
+    let (_dir, store) = store();
+    let names: Vec<String> = (0..200).map(|n| format!("many/{}/{n}.txt", n % 3)).collect();
+    // One of them cannot be stored: its folder is a file.
+    store
+        .put("many/file", "text/plain", 1, body("x"), Existing::Keep)
+        .await
+        .expect("put");
+    let puts = names
+        .iter()
+        .map(|key| store.put(key, "text/plain", 4, body("many"), Existing::Replace));
+    let refused = store.put("many/file/x", "text/plain", 4, body("many"), Existing::Replace);
+    let (stored, refused) = tokio::join!(futures_util::future::join_all(puts), refused);
+    assert!(stored.iter().all(Result::is_ok) && refused.is_err());
+    for key in &names {
+        assert_eq!(read(&store, key, None).await.expect("get").0, "many");
+    }
+    assert_eq!(leftovers(&store), 0);
+}
+
+#[tokio::test]
+async fn the_type_that_was_given_is_the_type_whatever_the_name_says() {
+    let (_dir, store) = store();
+    let given = [
+        ("a.txt", "text/plain"),
+        ("a.txt", "image/png"),
+        ("a.txt", "application/octet-stream"),
+        ("a.txt", "text/plain"),
+        ("plain", "application/octet-stream"),
+        ("plain", "text/html"),
+        ("plain", "application/octet-stream"),
+        ("page.html", "image/png"),
+    ];
+    for (key, content_type) in given {
+        store
+            .put(key, content_type, 1, body("x"), Existing::Replace)
+            .await
+            .expect("put");
+        assert_eq!(store.head(key).await.expect("head").content_type, content_type);
+    }
+    store.delete("page.html").await.expect("delete");
+    store
+        .put("page.html", "text/html", 1, body("x"), Existing::Keep)
+        .await
+        .expect("put");
+    assert_eq!(
+        store.head("page.html").await.expect("head").content_type,
+        "text/html"
+    );
+}
+
+#[test]
+fn starts_at_the_same_time_agree_on_who_the_folder_is() {
+    let dir = tempfile::tempdir().expect("temp folder");
+    let ids: Vec<Uuid> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..16)
+            .map(|_| scope.spawn(|| folder_identity(dir.path(), ".id").expect("an id")))
+            .collect();
+        starts.into_iter().map(|s| s.join().expect("ends")).collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]));
+}
+
+#[tokio::test]
 async fn a_body_of_another_length_leaves_nothing() {
     let (_dir, store) = store();
     let short = store
