@@ -189,9 +189,7 @@ async fn whoever_has_the_address_sees_the_picture() {
     let reply = beyond.get(&path).await;
     assert_eq!(reply.header("content-range"), format!("bytes */{size}"));
     reply.refused(416, "range_not_satisfiable");
-    let head = nobody
-        .send(nobody.request(reqwest::Method::HEAD, &path))
-        .await;
+    let head = nobody.send(nobody.request(reqwest::Method::HEAD, &path)).await;
     assert_eq!((head.status, head.bytes.len()), (200, 0));
     assert_eq!(head.header("content-length"), size.to_string());
     for method in [

@@ -18,7 +18,6 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::support::stage::member;
 use crate::support::{self, TestServer, User};
 
 const SOON: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::{Stage, ended, greeted, join, knock, member, path_of, refused};
+use super::{Stage, ended, greeted, join, knock, path_of, refused};
 use crate::accounts::api_key;
 
 #[tokio::test]
@@ -45,8 +45,7 @@ async fn participants_are_greeted() {
 #[tokio::test]
 async fn everybody_else_is_refused() {
     let s = Stage::set().await;
-    let rival = member(&s.srv, "rival", "agent_l1", None).await;
-    for user in [&s.stranger, &s.boss, &rival] {
+    for user in [&s.stranger, &s.boss, &s.rival] {
         assert_eq!(
             refused(&s.srv, &path_of(s.session, user)).await,
             ended(4403, "permission_denied"),

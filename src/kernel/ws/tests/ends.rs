@@ -94,7 +94,10 @@ async fn who_loses_the_right_while_coming_in_is_asked_again() {
         inside.note().await.1
     };
     let (end, note) = tokio::join!(coming, meanwhile);
-    assert_eq!((end, note.as_str()), (told(4403, "permission_denied"), "4 is out"));
+    assert_eq!(
+        (end, note.as_str()),
+        (told(4403, "permission_denied"), "4 is out")
+    );
 }
 
 #[tokio::test]
