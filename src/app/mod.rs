@@ -198,7 +198,7 @@ async fn open_database(settings: &Settings, clock: &Clock, migrate: Migrate) -> 
     if pending > 0 {
         if settings.db.kind != DbKind::Sqlite && migrate == Migrate::IfEmbedded {
             return Err(StartError::Refused(format!(
-                "the database lacks {pending} migrations. Run: yunque migrate up (or start with --migrate)"
+                "migrations that the database lacks: {pending}. Run: yunque migrate up (or start with --migrate)"
             )));
         }
         let applied = schema

@@ -28,8 +28,22 @@ pub enum SchemaError {
     Backup(String),
     #[error("{}: {}", .0.display(), .1)]
     LockFile(PathBuf, std::io::Error),
+    #[error("{} cannot be used: {}. {}", .0.as_str(), .1, .2)]
+    Unusable(DbKind, DbError, &'static str),
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+/// What to do about a database that cannot be opened.
+pub fn remedy(settings: &DbSettings, error: &DbError) -> &'static str {
+    let text = error.to_string();
+    if settings.kind == DbKind::Sqlite {
+        "Check the path in DATABASE_URL, and that the user of this process owns it."
+    } else if text.contains("denied") || text.contains("authentication") {
+        "Check user and password in DATABASE_URL (or DB_USER and DB_PASSWORD), and the user's rights."
+    } else {
+        "Check DATABASE_URL (or DB_HOST, DB_PORT, DB_NAME), and that the server runs and can be reached."
+    }
 }
 
 impl From<sea_orm::DbErr> for SchemaError {
@@ -64,11 +78,13 @@ impl Schema {
     /// # Errors
     /// The database cannot be reached.
     pub async fn open(settings: &DbSettings) -> Result<Self, SchemaError> {
-        let db = Db::connect(&DbSettings {
+        let alone = DbSettings {
             max_connections: 1,
             ..settings.clone()
-        })
-        .await?;
+        };
+        let db = Db::connect(&alone)
+            .await
+            .map_err(|e| SchemaError::Unusable(settings.kind, e.clone(), remedy(settings, &e)))?;
         // A database in memory has no other process to keep out.
         let on_disk = settings
             .sqlite_path()

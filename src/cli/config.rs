@@ -22,7 +22,8 @@ const EXAMPLE_HEAD: &str = "\
 #
 # The environment wins over this file, and this file over the defaults; `yunque config show` tells where each value
 # comes from. Durations are seconds or carry a suffix (90, 90s, 5m, 7d), sizes bytes or a suffix (10MiB). An empty
-# value is the same as none.
+# value is the same as none. Put a value with a blank, a $, a # or a quote into single quotes: outside of them $NAME is
+# replaced by the variable of that name.
 #
 # Written by: yunque config example > .env.example
 ";

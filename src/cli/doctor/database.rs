@@ -3,11 +3,11 @@
 use chrono::TimeDelta;
 use yunque_kernel::db::inspect::{Inspection, Product, Version};
 use yunque_kernel::db::{Db, DbKind};
-use yunque_kernel::{Clock, DbError};
+use yunque_kernel::Clock;
 
 use super::report::{Report, spent};
 use crate::app::Settings;
-use crate::app::schema::{Schema, SchemaError};
+use crate::app::schema::{Schema, SchemaError, remedy};
 
 /// Tokens and leases are compared with times of one second.
 const CLOCK_ODD: TimeDelta = TimeDelta::seconds(1);
@@ -21,7 +21,7 @@ pub async fn check(report: &mut Report, settings: &Settings) -> bool {
             report.failed(
                 "database",
                 format!("{} cannot be used: {e}", settings.db.kind.as_str()),
-                remedy(settings, &e),
+                remedy(&settings.db, &e),
             );
             return false;
         }
@@ -32,28 +32,12 @@ pub async fn check(report: &mut Report, settings: &Settings) -> bool {
             report.failed(
                 "database",
                 format!("{} does not answer: {e}", db.kind().as_str()),
-                remedy(settings, &e),
+                remedy(&settings.db, &e),
             );
             return false;
         }
     }
     migrations(report, settings).await
-}
-
-fn remedy(settings: &Settings, error: &DbError) -> String {
-    match (settings.db.kind, error) {
-        (DbKind::Sqlite, _) => {
-            "Check the path in DATABASE_URL, and that the user of this process owns it.".to_owned()
-        }
-        (_, _) if error.to_string().contains("denied") || error.to_string().contains("authentication") => {
-            "Check user and password in DATABASE_URL (or DB_USER and DB_PASSWORD), and the user's rights."
-                .to_owned()
-        }
-        _ => {
-            "Check DATABASE_URL (or DB_HOST, DB_PORT, DB_NAME), and that the server runs and can be reached."
-                .to_owned()
-        }
-    }
 }
 
 fn judge(report: &mut Report, settings: &Settings, found: &Inspection) {

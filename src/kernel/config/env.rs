@@ -90,8 +90,72 @@ impl Env {
 }
 
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
-    let entries = dotenvy::from_path_iter(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    entries
-        .collect::<Result<_, _>>()
-        .map_err(|e| format!("{}: {e}", path.display()))
+    let place = path.display();
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{place}: {e}"))?;
+    // Some editors begin a file with a mark that says only that it is UTF-8.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let entries: Result<_, _> = dotenvy::from_read_iter(text.as_bytes()).collect();
+    entries.map_err(|e| match e {
+        dotenvy::Error::LineParse(rest, _) => format!("{place}: {}", bad_line(text, &rest)),
+        other => format!("{place}: {other}"),
+    })
+}
+
+/// Where a line cannot be read, without its value, which may be a secret. `rest` is the part that was not understood.
+fn bad_line(text: &str, rest: &str) -> String {
+    let rest = rest.lines().next().unwrap_or_default();
+    let mut lines = text.lines().zip(1..);
+    let Some((line, number)) = lines.find(|(line, _)| line.trim_end().ends_with(rest.trim_end())) else {
+        return "a quote is not closed".to_owned();
+    };
+    let name = line.split_once('=').map_or("", |(name, _)| name.trim());
+    let named = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
+    let what = if named { name } else { "it" };
+    format!(
+        "line {number}: {what} cannot be read. A line is NAME=value; put a value with a blank, a $, a # or a quote \
+         into single quotes"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<BTreeMap<String, String>, String> {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
+        let path = file.path().display().to_string();
+        read_file(file.path()).map_err(|e| e.replace(&path, ".env"))
+    }
+
+    #[test]
+    fn a_file_may_begin_with_a_byte_order_mark() {
+        let read = read("\u{feff}APP_ENV=production\nA='x $y #z'\n").expect("readable");
+        assert_eq!(read.get("APP_ENV").map(String::as_str), Some("production"));
+        assert_eq!(read.get("A").map(String::as_str), Some("x $y #z"));
+    }
+
+    #[test]
+    fn a_bad_line_is_named_and_its_value_is_not() {
+        for (text, line, name) in [
+            (
+                "A=1\n\n# x\nSECRET_KEY=my secret key\nB=2\n",
+                "line 4",
+                "SECRET_KEY",
+            ),
+            ("A=1\nB=2\nDB_PASSWORD=\"hunter2$\"x y\n", "line 3", "DB_PASSWORD"),
+            ("A=1\nhunter2 secret\n", "line 2", "it"),
+            ("DB_PASSWORD='hunter2 secret\n", "", ""),
+        ] {
+            let fault = read(text).expect_err(text);
+            assert!(
+                fault.starts_with(".env: ") && fault.contains(line) && fault.contains(name),
+                "{fault}"
+            );
+            assert!(
+                !fault.contains("secret key") && !fault.contains("hunter2"),
+                "{fault}"
+            );
+        }
+    }
 }

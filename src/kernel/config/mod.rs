@@ -50,13 +50,14 @@ impl Setting {
 /// ```
 #[macro_export]
 macro_rules! setting_enum {
-    ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+    ($name:ident { $first:ident = $first_word:literal $(, $variant:ident = $word:literal)* $(,)? }) => {
         impl $crate::config::FromSetting for $name {
-            const EXAMPLE: &'static str = concat!($($word, " "),+);
+            const EXAMPLE: &'static str = concat!($first_word $(, " or ", $word)*);
             fn from_setting(text: &str) -> Result<Self, String> {
                 match text {
-                    $($word => Ok($name::$variant),)+
-                    _ => Err(format!("must be one of: {}", [$($word),+].join(", "))),
+                    $first_word => Ok($name::$first),
+                    $($word => Ok($name::$variant),)*
+                    _ => Err("is none of the words it may be".to_owned()),
                 }
             }
         }

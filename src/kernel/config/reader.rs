@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
                 self.fault(
                     setting,
                     format!("{shown:?} {problem}"),
-                    format!("Example: {}.", T::EXAMPLE.trim()),
+                    format!("Example: {}.", T::EXAMPLE),
                 );
                 None
             }

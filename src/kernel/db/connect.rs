@@ -71,6 +71,9 @@ async fn sqlite(settings: &DbSettings) -> Result<Pools, DbError> {
     })
 }
 
+/// For learning why a server cannot be reached.
+const ONE_TRY: Duration = Duration::from_secs(2);
+
 async fn mysql(settings: &DbSettings) -> Result<Pools, DbError> {
     let url = settings.url.expose_secret().replacen("mariadb:", "mysql:", 1);
     let options = MySqlConnectOptions::from_str(&url)?
@@ -94,8 +97,12 @@ async fn mysql(settings: &DbSettings) -> Result<Pools, DbError> {
                 Ok(())
             })
         })
-        .connect_with(options)
-        .await?;
+        .connect_with(options.clone())
+        .await;
+    let pool = match pool {
+        Err(sqlx::Error::PoolTimedOut) => return Err(cause(options.connect()).await),
+        pool => pool?,
+    };
     let connection = DatabaseConnection::from(pool);
     Ok(Pools {
         kind: DbKind::MySql,
@@ -126,12 +133,24 @@ async fn postgres(settings: &DbSettings) -> Result<Pools, DbError> {
                 }
             })
         })
-        .connect_with(options)
-        .await?;
+        .connect_with(options.clone())
+        .await;
+    let pool = match pool {
+        Err(sqlx::Error::PoolTimedOut) => return Err(cause(options.connect()).await),
+        pool => pool?,
+    };
     let connection = DatabaseConnection::from(pool);
     Ok(Pools {
         kind: DbKind::Postgres,
         reader: connection.clone(),
         writer: connection,
     })
+}
+
+/// A pool tries again until its time is up and then tells only that. One try of its own tells why.
+async fn cause<C>(connect: impl Future<Output = Result<C, sqlx::Error>>) -> DbError {
+    match tokio::time::timeout(ONE_TRY, connect).await {
+        Ok(Err(error)) => error.into(),
+        _ => sqlx::Error::PoolTimedOut.into(),
+    }
 }

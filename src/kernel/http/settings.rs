@@ -117,7 +117,7 @@ impl FromSetting for Network {
             .ok()
             .or_else(single)
             .map(Network)
-            .ok_or_else(|| format!("{text:?} is neither an address nor a network"))
+            .ok_or_else(|| "is neither an address nor a network".to_owned())
     }
 }
 
@@ -132,10 +132,10 @@ impl FromSetting for Origin {
         if text == "*" {
             return Ok(Origin("*".to_owned()));
         }
-        let url = Url::parse(text).map_err(|_| format!("{text:?} is not an origin"))?;
+        let url = Url::parse(text).map_err(|_| "is not an origin".to_owned())?;
         let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
         if !bare || url.host().is_none() || !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("{text:?} is not an origin: only scheme, host and port"));
+            return Err("is not an origin: only scheme, host and port".to_owned());
         }
         Ok(Origin(url.origin().ascii_serialization()))
     }

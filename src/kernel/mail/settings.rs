@@ -21,7 +21,7 @@ const SMTP_URL: Setting = Setting::secret(
 const MAIL_FROM: Setting = Setting::new(
     "MAIL_FROM",
     "",
-    "Sender, such as Yunque <noreply@example.com>; default the SMTP user if it is an address.",
+    "Sender, such as 'Yunque <noreply@example.com>'; default the SMTP user if it is an address.",
 );
 
 const MAIL_KEEP: Setting = Setting::new(
