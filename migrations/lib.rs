@@ -18,6 +18,7 @@ mod m0004_mail;
 mod m0005_files;
 mod m0006_password_reset;
 mod m0007_support;
+mod m0008_login_attempts;
 mod schema;
 
 /// Applies and rolls back the migrations below, in this order.
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_files::Migration),
             Box::new(m0006_password_reset::Migration),
             Box::new(m0007_support::Migration),
+            Box::new(m0008_login_attempts::Migration),
         ]
     }
 }

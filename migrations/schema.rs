@@ -43,11 +43,15 @@ fn ordered(column: &'static str) -> (&'static str, bool) {
 }
 
 impl Ix {
-    fn build(&self, table: &'static str) -> IndexCreateStatement {
+    fn name(&self, table: &'static str) -> String {
         let names: Vec<_> = self.columns.iter().map(|(name, _)| *name).collect();
         let suffix = if self.unique { "key" } else { "idx" };
+        format!("{table}_{}_{suffix}", names.join("_"))
+    }
+
+    fn build(&self, table: &'static str) -> IndexCreateStatement {
         let mut statement = Index::create();
-        statement.name(format!("{table}_{}_{suffix}", names.join("_")));
+        statement.name(self.name(table));
         for (name, descends) in &self.columns {
             match descends {
                 true => statement.col((*name, IndexOrder::Desc)),
@@ -101,6 +105,23 @@ impl<'a> Schema<'a> {
             let mut statement = ix.build(table);
             statement.table(table).if_not_exists();
             self.manager.create_index(statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts indexes in the place of others. What is done already is left.
+    pub async fn replace_indexes(&self, table: &'static str, old: &[Ix], new: &[Ix]) -> Result<(), DbErr> {
+        for ix in new {
+            if !self.manager.has_index(table, &ix.name(table)).await? {
+                let statement = ix.build(table).table(table).take();
+                self.manager.create_index(statement).await?;
+            }
+        }
+        for ix in old {
+            if self.manager.has_index(table, &ix.name(table)).await? {
+                let drop = Index::drop().name(ix.name(table)).table(table).to_owned();
+                self.manager.drop_index(drop).await?;
+            }
         }
         Ok(())
     }
