@@ -1,9 +1,9 @@
 //! The database: there, new enough, set up as the queries need it, with our schema.
 
 use chrono::TimeDelta;
+use yunque_kernel::Clock;
 use yunque_kernel::db::inspect::{Inspection, Product, Version};
 use yunque_kernel::db::{Db, DbKind};
-use yunque_kernel::Clock;
 
 use super::report::{Report, spent};
 use crate::app::Settings;

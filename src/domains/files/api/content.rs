@@ -34,11 +34,9 @@ impl ContentApi {
     }
 
     fn grant(&self, method: &str, id: FileId, request: &Request) -> Result<LocalGrant, ApiError> {
-        // The path as it was signed; the router has trimmed the slash.
-        let path = format!("/file/{id}/content/");
         let query = request.uri().query().unwrap_or("");
         self.files
-            .verify_link(method, &path, query)
+            .verify_link(method, id, query)
             .ok_or_else(|| codes::LINK_INVALID.into())
     }
 }

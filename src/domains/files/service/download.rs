@@ -43,9 +43,10 @@ impl Files {
 
     /// What a signed link of the local backend allows. `None`: not signed by this server, expired,
     /// or storage is elsewhere.
-    pub fn verify_link(&self, method: &str, path: &str, query: &str) -> Option<LocalGrant> {
+    pub fn verify_link(&self, method: &str, id: FileId, query: &str) -> Option<LocalGrant> {
         let local = self.0.ctx.storage.local()?;
-        local.verify(method, path, query, self.0.ctx.clock.now()).ok()
+        let now = self.0.ctx.clock.now();
+        local.verify(method, &content_path(id.0), query, now).ok()
     }
 
     /// Opens the bytes behind a verified link.
