@@ -18,7 +18,8 @@ fn former() -> [Ix; 2] {
 fn present() -> [Ix; 2] {
     [
         index(&["ip_address", "is_successful", "created_at"]),
-        index(&["username", "ip_address", "is_successful", "created_at"]),
+        index(&["username", "ip_address", "is_successful", "created_at"])
+            .named("auth_login_attempts_pair_idx"),
     ]
 }
 

@@ -17,6 +17,7 @@ pub struct Ix {
     /// Name, and whether it descends.
     columns: Vec<(&'static str, bool)>,
     unique: bool,
+    name: Option<&'static str>,
 }
 
 /// An ordinary index. A leading `-` makes a column descending.
@@ -24,6 +25,7 @@ pub fn index(columns: &[&'static str]) -> Ix {
     Ix {
         columns: columns.iter().map(|c| ordered(c)).collect(),
         unique: false,
+        name: None,
     }
 }
 
@@ -43,7 +45,18 @@ fn ordered(column: &'static str) -> (&'static str, bool) {
 }
 
 impl Ix {
+    /// For an index whose own name would be longer than the 64 characters of MySQL.
+    pub fn named(self, name: &'static str) -> Self {
+        Ix {
+            name: Some(name),
+            ..self
+        }
+    }
+
     fn name(&self, table: &'static str) -> String {
+        if let Some(name) = self.name {
+            return name.to_owned();
+        }
         let names: Vec<_> = self.columns.iter().map(|(name, _)| *name).collect();
         let suffix = if self.unique { "key" } else { "idx" };
         format!("{table}_{}_{suffix}", names.join("_"))
