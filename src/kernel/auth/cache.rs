@@ -31,6 +31,8 @@ struct Entry {
     caller: Caller,
     token_version: i32,
     epoch: u64,
+    /// Evictions that were known when the database was asked.
+    evictions: u64,
     /// Unix seconds; keys may expire while cached.
     expires_at: Option<i64>,
 }
@@ -42,7 +44,11 @@ pub struct AuthCache(Arc<Inner>);
 struct Inner {
     bus: Arc<dyn RevocationBus>,
     entries: Cache<CredentialKey, Entry>,
+    /// All evictions so far.
     evictions: AtomicU64,
+    /// The number of the last one of a user. What was looked up before it does not count, and is not searched for:
+    /// a removal by predicate may miss an entry that somebody reads at that moment.
+    last_of_user: Cache<UserId, u64>,
 }
 
 /// Proof that no revocation was seen since the lookup began.
@@ -59,9 +65,10 @@ impl AuthCache {
             entries: Cache::builder()
                 .max_capacity(CAPACITY)
                 .time_to_live(LONGEST_LIFE)
-                .support_invalidation_closures()
                 .build(),
             evictions: AtomicU64::new(0),
+            // Longer than any entry that it has to outlast.
+            last_of_user: Cache::builder().time_to_live(LONGEST_LIFE * 2).build(),
         }));
         // Weak: the bus outlives the cache in tests that build several servers.
         let weak = Arc::downgrade(&cache.0);
@@ -79,7 +86,9 @@ impl AuthCache {
             return None;
         }
         let entry = self.0.entries.get(key)?;
+        let last = self.0.last_of_user.get(&entry.caller.user_id).unwrap_or(0);
         let good = entry.epoch == self.0.bus.epoch()
+            && entry.evictions >= last
             && token_version.is_none_or(|tv| tv == entry.token_version)
             && entry.expires_at.is_none_or(|at| now < at);
         good.then_some(entry.caller)
@@ -112,6 +121,7 @@ impl AuthCache {
                 caller,
                 token_version,
                 epoch: ticket.epoch,
+                evictions: ticket.evictions,
                 expires_at,
             },
         );
@@ -122,24 +132,17 @@ impl AuthCache {
     }
 
     fn evict(&self, change: AuthChange) {
-        self.0.evictions.fetch_add(1, Ordering::SeqCst);
+        let number = self.0.evictions.fetch_add(1, Ordering::SeqCst) + 1;
         match change {
             AuthChange::Session { session, .. } => {
                 self.0.entries.invalidate(&CredentialKey::Session(session))
             }
-            AuthChange::User { user } => self.evict_user(user),
+            AuthChange::User { user } => {
+                let last = self.0.last_of_user.entry(user);
+                // Two may come at once, in either order.
+                last.and_upsert_with(|old| old.map_or(number, |old| old.into_value().max(number)));
+            }
             AuthChange::Profile { .. } => {}
-        }
-    }
-
-    fn evict_user(&self, user: UserId) {
-        // Visible at once: a get that matches the closure answers nothing from now on.
-        let evicted = self
-            .0
-            .entries
-            .invalidate_entries_if(move |_, entry| entry.caller.user_id == user);
-        if evicted.is_err() {
-            self.0.entries.invalidate_all();
         }
     }
 }
@@ -189,6 +192,35 @@ mod tests {
         bus.deliver(AuthChange::User { user: UserId(3) });
         cache.store(ticket, key(30), caller(3, 30), 3, None);
         assert!(cache.find(&key(30), Some(3), 0).is_none());
+    }
+
+    #[test]
+    fn a_revoked_user_is_unknown_even_while_others_read() {
+        let bus = Arc::new(LocalBus::new());
+        let cache = AuthCache::new(bus.clone());
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for session in 0..3 {
+                let (cache, over) = (&cache, &over);
+                scope.spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        std::hint::black_box(cache.find(&key(session), Some(0), 0));
+                    }
+                });
+            }
+            let mut stale = 0;
+            for _ in 0..20_000 {
+                for session in 0..3 {
+                    cache.store(cache.ticket(), key(session), caller(1, session), 0, None);
+                }
+                bus.deliver(AuthChange::User { user: UserId(1) });
+                stale += (0..3)
+                    .filter(|s| cache.find(&key(*s), Some(0), 0).is_some())
+                    .count();
+            }
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(stale, 0);
+        });
     }
 
     #[test]
