@@ -43,7 +43,7 @@ const WORKERS: Setting = Setting::new(
 );
 const SMALL_WORKERS: Setting = Setting::new(
     "UPLOAD_SMALL_WORKERS",
-    "32",
+    "256",
     "Uploads of at most 64 KiB that one worker stores at once",
 );
 const STAGING: Setting = Setting::new(

@@ -40,7 +40,7 @@ enum Command {
         /// Seconds of each measurement
         #[arg(long, default_value_t = 5)]
         seconds: u64,
-        /// startup, login, profile, accept, complete, jobs; all of them when none is named
+        /// startup, login, profile, accept, complete, support, jobs; all of them when none is named
         scenarios: Vec<Scenario>,
     },
     /// The bare profile server
@@ -62,6 +62,18 @@ enum Command {
         users: Vec<i64>,
         #[arg(long)]
         body: usize,
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// Bare transactions of messages; prints how many per second
+    #[command(hide = true)]
+    BareMessage {
+        #[arg(long)]
+        database: String,
+        #[arg(long, value_delimiter = ',')]
+        sessions: Vec<i64>,
+        #[arg(long)]
+        text: String,
         #[arg(long)]
         seconds: u64,
     },
@@ -125,6 +137,17 @@ async fn run(command: Command) -> Result<(), Fault> {
                 time,
             };
             println!("{}", bare.per_second().await?);
+            Ok(())
+        }
+        Command::BareMessage {
+            database,
+            sessions,
+            text,
+            seconds,
+        } => {
+            let time = Duration::from_secs(seconds);
+            let rate = bare::message::per_second(&database, 64, sessions, text, time).await?;
+            println!("{rate}");
             Ok(())
         }
         Command::BareHashes { seconds } => {

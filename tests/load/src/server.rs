@@ -23,6 +23,8 @@ const LIMITS: &[(&str, &str)] = &[
     ("RATE_LIMIT_ANONYMOUS", "100000000/min"),
     ("RATE_LIMIT_REGISTER", "100000000/h"),
     ("RATE_LIMIT_FILE_CREATE", "100000000/min"),
+    ("RATE_LIMIT_CHAT_SEND", "100000000/min"),
+    ("RATE_LIMIT_CHAT_BURST", "1000000"),
 ];
 
 /// The servers to test on.

@@ -2,15 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
-};
-use tokio::task::JoinSet;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use yunque_kernel::Clock;
 
+use super::{begin, insert};
 use crate::Fault;
 use crate::server::sql;
 
@@ -42,43 +39,19 @@ impl Bare<'_> {
     /// # Errors
     /// The database refuses one.
     pub async fn per_second(&self) -> Result<f64, Fault> {
-        // One connection is what SQLite writes with; 16 is the product's default for servers.
-        let pool = if self.database.starts_with("sqlite") {
-            1
-        } else {
-            16
-        };
-        let database = crate::server::connect(self.database, pool).await?;
         let body: Arc<[u8]> = vec![b'x'; self.body].into();
-        let begun = Instant::now();
-        let mut tasks = JoinSet::new();
-        for i in 0..self.tasks {
-            let (database, body) = (database.clone(), body.clone());
-            let user = self.users[i % self.users.len()];
-            let (folder, time) = (self.folder.to_owned(), self.time);
-            tasks.spawn(async move {
-                let mut done = 0_u64;
-                while begun.elapsed() < time {
-                    // As in the product: a deadlock is worth another run.
-                    let mut runs = 1;
-                    while let Err(e) = one(&database, user, &body, &folder, done).await {
-                        if runs == 3 {
-                            return Err(e);
-                        }
-                        runs += 1;
-                    }
-                    done += 1;
-                }
-                Ok::<_, Fault>(done)
-            });
-        }
-        let mut done = 0;
-        while let Some(task) = tasks.join_next().await {
-            done += task??;
-        }
-        let took = begun.elapsed();
-        database.close().await?;
-        Ok(done as f64 / took.as_secs_f64())
+        let (folder, users) = (self.folder.to_owned(), self.users.to_vec());
+        super::per_second(
+            self.database,
+            self.tasks,
+            self.time,
+            move |database, task, turn| {
+                let (folder, body) = (folder.clone(), body.clone());
+                let user = users[task % users.len()];
+                async move { one(&database, user, &body, &folder, turn).await }
+            },
+        )
+        .await
     }
 }
 
@@ -104,11 +77,7 @@ async fn one(
     let reference = format!("{}/{name}", if inline { "db" } else { "bare" });
     let size = i64::try_from(body.len())?;
     let now = Clock::default().now();
-    let options = TransactionOptions {
-        sqlite_transaction_mode: (backend == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    let tx = database.begin_with_options(options).await?;
+    let tx = begin(database).await?;
     tx.execute_raw(sql(backend, RESERVE, [size.into(), user.into(), size.into()]))
         .await?;
     let file = [
@@ -127,7 +96,7 @@ async fn one(
         now.into(),
         now.into(),
     ];
-    let file = insert(&tx, backend, FILE, file).await?;
+    let file = insert(&tx, FILE, file).await?;
     if inline {
         let blob = [reference.into(), 0.into(), body.to_vec().into(), now.into()];
         tx.execute_raw(sql(backend, BLOB, blob)).await?;
@@ -149,23 +118,6 @@ async fn one(
         name.into(),
         now.into(),
     ];
-    insert(&tx, backend, JOB, job).await?;
+    insert(&tx, JOB, job).await?;
     Ok(tx.commit().await?)
-}
-
-/// Inserts one row and returns its id.
-async fn insert(
-    tx: &impl ConnectionTrait,
-    backend: DbBackend,
-    text: &str,
-    values: impl IntoIterator<Item = sea_orm::Value>,
-) -> Result<i64, DbErr> {
-    if backend == DbBackend::MySql {
-        let done = tx.execute_raw(sql(backend, text, values)).await?;
-        return Ok(i64::try_from(done.last_insert_id()).unwrap_or(i64::MAX));
-    }
-    let row = tx
-        .query_one_raw(sql(backend, &format!("{text} RETURNING id"), values))
-        .await?;
-    row.ok_or(DbErr::RecordNotInserted)?.try_get_by_index(0)
 }

@@ -4,6 +4,7 @@ mod jobs;
 mod login;
 mod profile;
 mod startup;
+mod support;
 mod upload;
 
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::Fault;
-use crate::server::Peers;
+use crate::server::{Peers, Size};
 use crate::table::Table;
 
 /// A group of figures.
@@ -22,15 +23,17 @@ pub enum Scenario {
     Profile,
     Accept,
     Complete,
+    Support,
     Jobs,
 }
 
-const ALL: [Scenario; 6] = [
+const ALL: [Scenario; 7] = [
     Scenario::Startup,
     Scenario::Login,
     Scenario::Profile,
     Scenario::Accept,
     Scenario::Complete,
+    Scenario::Support,
     Scenario::Jobs,
 ];
 
@@ -49,11 +52,22 @@ pub async fn run(peers: &Peers, time: Duration, wanted: &[Scenario]) -> Result<(
             Scenario::Profile => profile::run(peers, time, &mut table).await?,
             Scenario::Accept => upload::accept(peers, time, &mut table).await?,
             Scenario::Complete => upload::complete(peers, &mut table).await?,
+            Scenario::Support => support::run(peers, time, &mut table).await?,
             Scenario::Jobs => jobs::run(peers, &mut table).await?,
         }
     }
     print!("\n{table}");
     Ok(())
+}
+
+/// The databases that there are.
+fn sizes(peers: &Peers) -> impl Iterator<Item = Size> {
+    [
+        Some(Size::Embedded),
+        peers.mariadb.as_ref().map(|_| Size::Servers),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Another process of this program.

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use super::{number, own};
+use super::{number, own, sizes};
 use crate::Fault;
 use crate::client::request;
 use crate::drive::{Drive, Until};
@@ -24,15 +24,6 @@ const SMALL: usize = 10 * 1024;
 const LARGE: usize = 100 * 1024;
 const END_TO_END: usize = 10_000;
 const WORKERS: usize = 2;
-
-fn sizes(peers: &Peers) -> impl Iterator<Item = Size> {
-    [
-        Some(Size::Embedded),
-        peers.mariadb.as_ref().map(|_| Size::Servers),
-    ]
-    .into_iter()
-    .flatten()
-}
 
 /// Acceptance alone.
 pub async fn accept(peers: &Peers, time: Duration, table: &mut Table) -> Result<(), Fault> {
