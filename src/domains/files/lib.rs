@@ -34,7 +34,7 @@ use yunque_accounts::{Accounts, PurgeHook};
 use yunque_kernel::queue::NewJob;
 use yunque_kernel::{Ctx, DbError, Tx, UserId};
 
-use service::UploadEdges;
+use service::{Accepting, Acceptor, UploadEdges};
 
 pub use error::{FilesError, codes};
 pub use jobs::{FilesRecount, FilesSweep, PurgeObject, PurgeUserFiles, UploadFile};
@@ -49,6 +49,8 @@ struct Inner {
     ctx: Ctx,
     accounts: Accounts,
     staging: Staging,
+    acceptor: Acceptor,
+    accepting: Accepting,
     edges: UploadEdges,
     settings: FilesSettings,
 }
@@ -56,7 +58,10 @@ struct Inner {
 impl Files {
     /// Inside a runtime.
     pub fn new(ctx: Ctx, accounts: Accounts, staging: Staging, settings: FilesSettings) -> Self {
+        let acceptor = Acceptor::new(&ctx, &accounts);
         Files(Arc::new(Inner {
+            accepting: acceptor.batched(),
+            acceptor,
             edges: UploadEdges::new(&ctx.db, &ctx.clock, &staging),
             ctx,
             accounts,

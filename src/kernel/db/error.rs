@@ -38,6 +38,14 @@ impl DbError {
         matches!(self, DbError::Unique { constraint } if constraint == name)
     }
 
+    /// Would another statement have failed as well, for now?
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            DbError::Unavailable(_) | DbError::Overloaded | DbError::Cancelled | DbError::Conflict(_)
+        )
+    }
+
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, DbError::Conflict(_))
     }
@@ -45,11 +53,10 @@ impl DbError {
 
 impl Coded for DbError {
     fn code(&self) -> Code {
-        match self {
-            DbError::Unavailable(_) | DbError::Overloaded | DbError::Cancelled | DbError::Conflict(_) => {
-                common::SERVICE_UNAVAILABLE
-            }
-            _ => common::INTERNAL_ERROR,
+        if self.is_transient() {
+            common::SERVICE_UNAVAILABLE
+        } else {
+            common::INTERNAL_ERROR
         }
     }
 }

@@ -44,6 +44,42 @@ async fn cloud_scenario_09_of_fifty_parallel_uploads_exactly_ten_fit() {
     assert_eq!(used_space(&alice.client).await, 10 * MIB as i64);
 }
 
+/// Uploads that come together are accepted together; the one without space must not take the others along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_of_many_users_at_once_are_each_accepted_or_refused() {
+    let (server, alice) = local(&[]).await;
+    set_quota(&server, &alice, 150).await;
+    let mut users = vec![alice];
+    for name in ["bob", "carol", "dave"] {
+        users.push(server.user(name).await);
+    }
+    let (small, large) = (noise(1, 100), noise(2, 100_000));
+    let (small, large) = (item("s.bin", &small), item("l.bin", &large));
+    let sent = users.iter().flat_map(|user| {
+        let (small, large) = (&small, &large);
+        (0..12).map(move |n| async move {
+            let body = if n % 3 == 0 { large } else { small };
+            user.client.post("/file/", body.clone()).await
+        })
+    });
+    let replies = join_all(sent).await;
+    let (of_alice, of_others) = replies.split_at(12);
+    let accepted = |replies: &[Reply]| replies.iter().filter(|r| r.status == 201).count();
+    assert_eq!((accepted(of_alice), accepted(of_others)), (1, 36));
+    assert!(of_alice.iter().all(|r| r.status == 201 || r.status == 400));
+    assert_eq!(used_space(&users[0].client).await, 100);
+    server.settle().await;
+    for user in &users[1..] {
+        assert_eq!(used_space(&user.client).await, 8 * 100 + 4 * 100_000);
+        let files = user.client.get("/file/?page_size=100").await.expect(200);
+        let files = files.as_array().expect("an array").clone();
+        assert_eq!(files.len(), 12);
+        assert!(files.iter().all(|f| f["upload_status"] == "completed"));
+    }
+    assert_eq!((objects(&server), files_in_table(&server).await), (37, 37));
+    assert!(staged_files(&server).is_empty());
+}
+
 #[tokio::test]
 async fn the_quota_is_met_to_the_byte() {
     let (server, alice) = local(&[]).await;

@@ -3,6 +3,8 @@
 //!
 //! Rows are locked in the order users, files, jobs: call these first.
 
+use std::collections::BTreeMap;
+
 use yunque_kernel::ids::UserId;
 use yunque_kernel::{DbError, Tx};
 
@@ -19,6 +21,22 @@ impl Accounts {
         match i64::try_from(bytes) {
             Ok(bytes) => space::claim_space(tx, user, bytes).await,
             Err(_) => Ok(false),
+        }
+    }
+
+    /// As [`Accounts::reserve_space`] for many users: takes the bytes of all of them, or says `false` when those of one
+    /// do not fit, and the transaction must then be given up.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn reserve_space_of(&self, tx: &Tx, sizes: &BTreeMap<UserId, u64>) -> Result<bool, DbError> {
+        let sizes = sizes
+            .iter()
+            .map(|(user, bytes)| Some((*user, i64::try_from(*bytes).ok()?)));
+        match sizes.collect::<Option<Vec<_>>>().as_deref() {
+            None => Ok(false),
+            Some([(user, bytes)]) => space::claim_space(tx, *user, *bytes).await,
+            Some(sizes) => space::claim_spaces(tx, sizes).await,
         }
     }
 

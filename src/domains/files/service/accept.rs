@@ -1,18 +1,28 @@
 //! Accepting uploads: everything that makes a 201 true is one transaction.
+//!
+//! Single uploads of many clients share that transaction and its statements.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use yunque_accounts::Accounts;
 use yunque_kernel::auth::Caller;
+use yunque_kernel::batch::Batcher;
 use yunque_kernel::http::Claim;
-use yunque_kernel::{DbError, Tx, UserId};
+use yunque_kernel::queue::Queue;
+use yunque_kernel::{Clock, Ctx, Db, DbError, Tx, UserId};
 
+use super::upload::upload_job;
 use crate::entity::file::Model;
 use crate::names::{FileName, FolderPath, object_key};
 use crate::repo::{self, NewFile};
 use crate::staging::Staged;
 use crate::status::{Source, UploadStatus};
 use crate::{Files, FilesError};
+
+/// Requests in one transaction. Their small bodies are in memory together.
+const MOST: usize = 64;
 
 /// A valid upload whose bytes are staged.
 #[derive(Debug)]
@@ -55,49 +65,124 @@ impl Files {
         claim: Claim,
         answer: impl Fn(&[Model]) -> A + Send + Sync + 'static,
     ) -> Result<Vec<Model>, FilesError> {
-        let this = self.clone();
-        let uploads = Arc::new(uploads);
-        let answer = Arc::new(answer);
-        let shared = uploads.clone();
-        let db = self.0.ctx.db.clone();
-        let rows = db
-            .write("file.accept", move |tx: Tx| {
-                let (this, place, uploads) = (this.clone(), place.clone(), shared.clone());
-                let (claim, answer) = (claim.clone(), answer.clone());
-                async move {
-                    let rows = this.accept_in(&tx, &place, &uploads).await?;
-                    claim.store(&tx, 201, &answer(&rows)).await?;
-                    Ok::<_, FilesError>(rows)
-                }
-            })
-            .await?;
-        // The closure is gone, so this is the last reference: the staged files stay.
-        if let Ok(uploads) = Arc::try_unwrap(uploads) {
-            uploads.into_iter().for_each(|u| u.staged.keep());
+        let request = Request {
+            place,
+            uploads: uploads.into(),
+        };
+        if claim.is_none() && request.uploads.len() == 1 {
+            let accepted = self.0.accepting.call(request).await;
+            return accepted.map_err(|_| DbError::Cancelled)?;
         }
-        Ok(rows)
+        let (acceptor, answer) = (self.0.acceptor.clone(), Arc::new(answer));
+        let accept = move |tx: Tx| {
+            let (acceptor, request) = (acceptor.clone(), request.clone());
+            let (claim, answer) = (claim.clone(), answer.clone());
+            async move {
+                let mut rows = acceptor.accept(&tx, &[request]).await?;
+                let rows = rows.pop().unwrap_or_default();
+                claim.store(&tx, 201, &answer(&rows)).await?;
+                Ok::<_, FilesError>(rows)
+            }
+        };
+        self.0.ctx.db.write("file.accept", accept).await
+    }
+}
+
+/// What one request wants accepted: all of it or nothing.
+#[derive(Clone)]
+pub(crate) struct Request {
+    place: Placement,
+    uploads: Arc<[NewUpload]>,
+}
+
+/// Puts many requests into one transaction. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Acceptor {
+    accounts: Accounts,
+    clock: Clock,
+    db: Db,
+    queue: Queue,
+}
+
+/// Requests that come while others are being accepted, accepted together.
+pub(crate) type Accepting = Batcher<Request, Result<Vec<Model>, FilesError>>;
+
+impl Acceptor {
+    pub fn new(ctx: &Ctx, accounts: &Accounts) -> Self {
+        Acceptor {
+            accounts: accounts.clone(),
+            clock: ctx.clock.clone(),
+            db: ctx.db.clone(),
+            queue: ctx.queue.clone(),
+        }
     }
 
-    async fn accept_in(
-        &self,
-        tx: &Tx,
-        place: &Placement,
-        uploads: &[NewUpload],
-    ) -> Result<Vec<Model>, FilesError> {
-        let now = self.0.ctx.clock.now();
-        let total = uploads.iter().map(|u| u.size).sum();
-        reserve(&self.0.accounts, tx, place.user, total).await?;
-        let new: Vec<NewFile> = uploads.iter().map(|u| new_row(place.user, u)).collect();
-        let rows = repo::insert_all(tx, &new, now).await?;
-        for upload in uploads {
-            upload.staged.write(tx, now).await?;
+    /// Inside a runtime.
+    pub fn batched(&self) -> Accepting {
+        let this = self.clone();
+        Batcher::new(MOST, move |batch| this.clone().accept_batch(batch))
+    }
+
+    async fn accept_batch(self, batch: Vec<Request>) -> Vec<Result<Vec<Model>, FilesError>> {
+        if batch.len() > 1 {
+            match self.write(&batch).await {
+                Ok(accepted) => return accepted.into_iter().map(Ok).collect(),
+                // Nobody would fare better alone.
+                Err(FilesError::Db(e)) if e.is_transient() => {
+                    return batch.iter().map(|_| Err(e.clone().into())).collect();
+                }
+                // The space of one of them is used up, or he is gone: each learns by himself.
+                Err(_) => {}
+            }
         }
-        let jobs = rows
-            .iter()
-            .map(|row| self.upload_job(row, place.request_id.clone()))
+        let alone = batch.chunks(1).map(|one| async {
+            let mut accepted = self.write(one).await?;
+            Ok(accepted.pop().unwrap_or_default())
+        });
+        join_all(alone).await
+    }
+
+    async fn write(&self, batch: &[Request]) -> Result<Vec<Vec<Model>>, FilesError> {
+        let (this, batch): (_, Arc<[Request]>) = (self.clone(), batch.into());
+        let accept = move |tx: Tx| {
+            let (this, batch) = (this.clone(), batch.clone());
+            async move { this.accept(&tx, &batch).await }
+        };
+        self.db.write("file.accept", accept).await
+    }
+
+    /// The rows of each request, in their order.
+    async fn accept(&self, tx: &Tx, batch: &[Request]) -> Result<Vec<Vec<Model>>, FilesError> {
+        let now = self.clock.now();
+        let mut sizes: BTreeMap<UserId, u64> = BTreeMap::new();
+        for request in batch {
+            let size = sizes.entry(request.place.user).or_default();
+            *size = request
+                .uploads
+                .iter()
+                .fold(*size, |sum, u| sum.saturating_add(u.size));
+        }
+        if !self.accounts.reserve_space_of(tx, &sizes).await? {
+            return Err(FilesError::QuotaExceeded);
+        }
+        let pairs = batch.iter().flat_map(|r| r.uploads.iter().map(|u| (&r.place, u)));
+        let uploads: Vec<(&Placement, &NewUpload)> = pairs.collect();
+        let new: Vec<NewFile> = uploads.iter().map(|(place, u)| new_row(place.user, u)).collect();
+        let rows = repo::insert_all(tx, &new, now).await?;
+        let staged: Vec<&Staged> = uploads.iter().map(|(_, u)| &u.staged).collect();
+        Staged::write_all(tx, &staged, now).await?;
+        let jobs = rows.iter().zip(&uploads);
+        let jobs = jobs
+            .map(|(row, (place, _))| upload_job(row, place.request_id.clone()))
             .collect();
-        self.0.ctx.queue.enqueue_many(tx, jobs).await?;
-        Ok(rows)
+        self.queue.enqueue_many(tx, jobs).await?;
+        for request in batch {
+            let uploads = request.uploads.clone();
+            tx.after_commit(move || uploads.iter().for_each(|upload| upload.staged.keep()));
+        }
+        let mut rows = rows.into_iter();
+        let of = |request: &Request| rows.by_ref().take(request.uploads.len()).collect();
+        Ok(batch.iter().map(of).collect())
     }
 }
 

@@ -11,6 +11,7 @@ mod retry;
 mod sweep;
 mod upload;
 
+pub(crate) use accept::{Accepting, Acceptor};
 pub use accept::{NewUpload, Placement};
 pub(crate) use edges::UploadEdges;
 pub use presign::{NewPresign, PresignedUpload};

@@ -9,6 +9,7 @@ use yunque_kernel::{FileId, JobId, Tx};
 
 use super::Placement;
 use super::accept::reserve;
+use super::upload::upload_job;
 use crate::entity::file::{Column, Model};
 use crate::jobs::{UploadFile, upload_subject};
 use crate::repo::{self, Edge};
@@ -51,26 +52,21 @@ impl Files {
     ) -> Result<Restarted, FilesError> {
         let this = self.clone();
         let content = Arc::new(content);
-        let shared = content.clone();
         let answer = Arc::new(answer);
         let db = self.0.ctx.db.clone();
-        let restarted = db
-            .write("file.restart", move |tx: Tx| {
-                let (this, place, content) = (this.clone(), place.clone(), shared.clone());
-                let (claim, answer) = (claim.clone(), answer.clone());
-                async move {
-                    let restarted = this
-                        .restart_in(&tx, &place, id, content.as_ref().as_ref())
-                        .await?;
-                    claim.store(&tx, 200, &answer(&restarted)).await?;
-                    Ok::<_, FilesError>(restarted)
-                }
-            })
-            .await?;
-        if let Ok(Some(staged)) = Arc::try_unwrap(content) {
-            staged.keep();
-        }
-        Ok(restarted)
+        db.write("file.restart", move |tx: Tx| {
+            let (this, place, content) = (this.clone(), place.clone(), content.clone());
+            let (claim, answer) = (claim.clone(), answer.clone());
+            async move {
+                let restarted = this
+                    .restart_in(&tx, &place, id, content.as_ref().as_ref())
+                    .await?;
+                claim.store(&tx, 200, &answer(&restarted)).await?;
+                tx.after_commit(move || content.iter().for_each(Staged::keep));
+                Ok::<_, FilesError>(restarted)
+            }
+        })
+        .await
     }
 
     async fn restart_in(
@@ -137,7 +133,7 @@ impl Files {
             updated_at: now,
             ..file
         };
-        let jobs = vec![self.upload_job(&file, place.request_id.clone())];
+        let jobs = vec![upload_job(&file, place.request_id.clone())];
         let job = self.0.ctx.queue.enqueue_many(tx, jobs).await?.pop();
         let job = job.ok_or_else(|| yunque_kernel::DbError::Other("no job id".to_owned()))?;
         Ok(Restarted { file, job })

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use yunque_kernel::queue::{Job, NewJob};
 use yunque_kernel::{DbError, FileId, Tx, UserId};
 
+use super::upload::upload_job;
 use crate::jobs::{UploadFile, upload_subject};
 use crate::status::reasons;
 use crate::{Files, FilesError, PurgeObject, repo};
@@ -58,7 +59,7 @@ impl Files {
                     continue;
                 }
                 let subject = upload_subject(file.id, file.generation);
-                let job = self.upload_job(&file, None).dedupe(format!("revive:{subject}"));
+                let job = upload_job(&file, None).dedupe(format!("revive:{subject}"));
                 if self.enqueue_alone(job).await? {
                     tracing::warn!(file.id = file.id, "upload had no job, made one");
                     revived += 1;

@@ -11,7 +11,7 @@ use super::edges::Begun;
 use crate::entity::file::{Column, Model};
 use crate::jobs::{UploadFile, upload_subject};
 use crate::repo::{self, Begin, Complete, Edge};
-use crate::staging::StagedStream;
+use crate::staging::{StagedStream, queue_of};
 use crate::status::{Source, UploadStatus, reasons};
 use crate::{Files, PurgeObject};
 
@@ -162,20 +162,6 @@ impl Files {
         ))
     }
 
-    /// The job that stores this file's staged bytes.
-    pub(crate) fn upload_job(&self, file: &Model, request_id: Option<String>) -> NewJob {
-        let job = UploadFile {
-            file_id: file.id,
-            generation: file.generation,
-            size: file.bytes(),
-        };
-        let queue = file.staged_ref.as_deref().map(|r| self.0.staging.queue_of(r));
-        NewJob::new(&job)
-            .queue(queue.unwrap_or_else(|| crate::staging::SHARED_QUEUE.to_owned()))
-            .owner(UserId(file.user_id))
-            .request_id(request_id)
-    }
-
     /// Subjects of files that a job should be working on.
     pub(crate) async fn expected_uploads(&self) -> Result<Vec<String>, DbError> {
         let mut subjects = Vec::new();
@@ -210,6 +196,19 @@ impl Files {
     pub(crate) fn has_job(file: &Model) -> bool {
         matches!(file.source(), Source::Base64 | Source::Multipart)
     }
+}
+
+/// The job that stores a file's staged bytes.
+pub(crate) fn upload_job(file: &Model, request_id: Option<String>) -> NewJob {
+    let job = UploadFile {
+        file_id: file.id,
+        generation: file.generation,
+        size: file.bytes(),
+    };
+    NewJob::new(&job)
+        .queue(queue_of(file.staged_ref.as_deref()))
+        .owner(UserId(file.user_id))
+        .request_id(request_id)
 }
 
 fn in_memory(bytes: Bytes) -> (u64, StagedStream) {

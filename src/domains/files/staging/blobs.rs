@@ -6,33 +6,46 @@ use std::io;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
-use sea_orm::sea_query::{Alias, Query};
+use sea_orm::sea_query::{Alias, InsertStatement, Query};
 use sea_orm::{ConnectionTrait, Value};
 use yunque_kernel::db::dialect;
 use yunque_kernel::{Db, DbError, Tx};
 
 use super::StagedStream;
 
-pub(super) async fn insert(
-    tx: &Tx,
-    reference: &str,
-    chunks: &[Bytes],
-    now: DateTime<Utc>,
-) -> Result<(), DbError> {
-    for (i, chunk) in chunks.iter().enumerate() {
-        let insert = Query::insert()
-            .into_table(Alias::new("staged_blobs"))
-            .columns(["staged_ref", "chunk", "bytes", "created_at"].map(Alias::new))
-            .values_panic([
-                reference.into(),
-                i32::try_from(i).unwrap_or(i32::MAX).into(),
-                chunk.to_vec().into(),
+/// Bytes in one statement; the servers' packet limit is 16 MiB.
+const MOST: usize = 4 << 20;
+
+/// Writes bodies, each a reference with its chunks.
+pub(super) async fn insert(tx: &Tx, bodies: &[(&str, &[Bytes])], now: DateTime<Utc>) -> Result<(), DbError> {
+    let (mut rows, mut waiting, mut size) = (rows(), 0, 0);
+    for (reference, chunks) in bodies {
+        for (bytes, number) in chunks.iter().zip(0_i32..) {
+            if waiting > 0 && size + bytes.len() > MOST {
+                tx.execute(&std::mem::replace(&mut rows, self::rows())).await?;
+                (waiting, size) = (0, 0);
+            }
+            waiting += 1;
+            size += bytes.len();
+            rows.values_panic([
+                (*reference).into(),
+                number.into(),
+                bytes.to_vec().into(),
                 now.into(),
-            ])
-            .take();
-        tx.execute(&insert).await?;
+            ]);
+        }
+    }
+    if waiting > 0 {
+        tx.execute(&rows).await?;
     }
     Ok(())
+}
+
+fn rows() -> InsertStatement {
+    Query::insert()
+        .into_table(Alias::new("staged_blobs"))
+        .columns(["staged_ref", "chunk", "bytes", "created_at"].map(Alias::new))
+        .take()
 }
 
 /// Reads a body row by row, so that a large one is never in memory at once.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -50,7 +51,7 @@ impl Folder {
         let guard = Guard {
             folder: self.clone(),
             name: Uuid::new_v4().simple().to_string(),
-            keep: false,
+            keep: AtomicBool::new(false),
         };
         let file = std::fs::File::create_new(guard.incoming())?;
         Ok((guard, file))
@@ -119,7 +120,7 @@ impl Folder {
 pub(super) struct Guard {
     folder: Folder,
     name: String,
-    keep: bool,
+    keep: AtomicBool,
 }
 
 impl Guard {
@@ -140,14 +141,15 @@ impl Guard {
         Ok(self.name.clone())
     }
 
-    pub fn keep(mut self) {
-        self.keep = true;
+    /// The file outlives this guard.
+    pub fn keep(&self) {
+        self.keep.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if !self.keep {
+        if !self.keep.load(Ordering::Relaxed) {
             self.folder.remove(&self.name);
             self.folder.remove(&format!("{}.tmp", self.name));
         }

@@ -73,12 +73,25 @@ impl Staged {
     /// # Errors
     /// As the database says.
     pub async fn write(&self, tx: &Tx, now: chrono::DateTime<chrono::Utc>) -> Result<(), DbError> {
-        blobs::insert(tx, &self.reference, &self.chunks, now).await
+        Staged::write_all(tx, &[self], now).await
+    }
+
+    /// As [`Staged::write`], of many, with few statements.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn write_all(
+        tx: &Tx,
+        staged: &[&Staged],
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<(), DbError> {
+        let bodies = staged.iter().map(|s| (s.reference.as_str(), s.chunks.as_slice()));
+        blobs::insert(tx, &bodies.collect::<Vec<_>>(), now).await
     }
 
     /// The accepting transaction committed; the file stays.
-    pub fn keep(mut self) {
-        if let Some(guard) = self.guard.take() {
+    pub fn keep(&self) {
+        if let Some(guard) = &self.guard {
             guard.keep();
         }
     }
@@ -86,6 +99,14 @@ impl Staged {
     /// Is this body a set of rows?
     pub fn in_database(&self) -> bool {
         self.guard.is_none()
+    }
+}
+
+/// The queue that can reach a staged body.
+pub fn queue_of(reference: Option<&str>) -> String {
+    match reference.and_then(|r| r.split_once('/')) {
+        Some(("db", _)) | None => SHARED_QUEUE.to_owned(),
+        Some((identity, _)) => format!("upload@{identity}"),
     }
 }
 
@@ -117,14 +138,6 @@ impl Staging {
     /// The queue of uploads that need this folder.
     pub fn own_queue(&self) -> String {
         format!("upload@{}", self.folder.identity())
-    }
-
-    /// The queue that can reach `reference`.
-    pub fn queue_of(&self, reference: &str) -> String {
-        match reference.split_once('/') {
-            Some(("db", _)) | None => SHARED_QUEUE.to_owned(),
-            Some((identity, _)) => format!("upload@{identity}"),
-        }
     }
 
     /// Starts taking a body of unknown length in, on threads that may block.

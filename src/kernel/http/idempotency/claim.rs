@@ -32,6 +32,11 @@ impl Claim {
         Claim(None)
     }
 
+    /// Is there nothing to store an answer for?
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(super) fn start(idempotency: Idempotency, ids: Ids) -> Self {
         let settled = Arc::new(AtomicBool::new(false));
         let extender = crate::task::spawn(extend(idempotency.clone(), ids.clone())).abort_handle();
