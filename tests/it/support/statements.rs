@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tracing::subscriber::DefaultGuard;
-use tracing::{Id, Subscriber, span::Attributes};
+use tracing::{Dispatch, Id, Subscriber, span::Attributes};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -26,15 +26,20 @@ const STATEMENTS: [&str; 5] = [
 pub struct Statements {
     count: Arc<AtomicUsize>,
     _watching: DefaultGuard,
+    /// With one dispatcher in the process, whether a span is wanted is decided for all by the thread that comes to it
+    /// first, which may be that of another test; with two, both are asked.
+    _another: Dispatch,
 }
 
 impl Statements {
     pub fn watched() -> Self {
         let count = Arc::new(AtomicUsize::new(0));
+        let another = Dispatch::new(tracing_subscriber::registry());
         let registry = tracing_subscriber::registry().with(Counter(count.clone()));
         Statements {
             count,
             _watching: tracing::subscriber::set_default(registry),
+            _another: another,
         }
     }
 
