@@ -34,7 +34,8 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
         Batcher(calls)
     }
 
-    /// Adds an item to the next batch and waits for its answer.
+    /// Adds an item to the next batch and waits for its answer. An item whose batch has begun is done to the end,
+    /// whoever waits.
     ///
     /// # Errors
     /// [`Interrupted`].
@@ -54,7 +55,11 @@ where
 {
     let mut batch = Vec::with_capacity(most);
     while arrived.recv_many(&mut batch, most).await > 0 {
-        let (items, callers): (Vec<I>, Vec<_>) = batch.drain(..).unzip();
+        // What nobody waits for any more is not begun.
+        let (items, callers): (Vec<I>, Vec<_>) = batch.drain(..).filter(|(_, c)| !c.is_closed()).unzip();
+        if items.is_empty() {
+            continue;
+        }
         let work = work.clone();
         // A task of its own: a panic ends this batch and not the ones after it.
         let done = crate::task::spawn(async move { work(items).await });
@@ -99,5 +104,29 @@ mod tests {
 
         assert_eq!(doubling.call(13).await, Err(Interrupted));
         assert_eq!(doubling.call(14).await, Ok(28));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_begun() {
+        let begun = Arc::new(Mutex::new(Vec::<u32>::new()));
+        let seen = begun.clone();
+        let slow = Batcher::new(8, move |items: Vec<u32>| {
+            let seen = seen.clone();
+            async move {
+                seen.lock().expect("begun").extend(&items);
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                items
+            }
+        });
+        let (first, gone) = tokio::join!(
+            slow.call(1),
+            tokio::time::timeout(std::time::Duration::from_millis(10), async {
+                tokio::task::yield_now().await;
+                slow.call(2).await
+            })
+        );
+        assert!(first == Ok(1) && gone.is_err());
+        assert_eq!(slow.call(3).await, Ok(3));
+        assert_eq!(*begun.lock().expect("begun"), [1, 3]);
     }
 }
