@@ -99,9 +99,8 @@ impl Accounts {
                 Ok(heard)
             }
         });
-        for heard in deleted.await? {
-            heard.everywhere().await;
-        }
+        let heard = deleted.await?.into_iter().map(Heard::everywhere);
+        futures_util::future::join_all(heard).await;
         Ok(())
     }
 
