@@ -37,6 +37,7 @@ const HASH_WAIT: Setting = Setting::new(
 const LEAST_MEMORY_KIB: u32 = 19_456;
 const LEAST_ITERATIONS: u32 = 2;
 /// Beyond these one login is a denial of service.
+const MOST_MEMORY_KIB: u32 = 1 << 20;
 const MOST_ITERATIONS: u32 = 100;
 const MOST_LANES: u32 = 64;
 const LEAST_SECRET_BYTES: usize = 32;
@@ -115,6 +116,7 @@ fn read_cost(r: &mut Reader<'_>, production: bool) -> PasswordCost {
         );
     }
     for (setting, value, most) in [
+        (&ARGON2_MEMORY, memory, MOST_MEMORY_KIB),
         (&ARGON2_ITERATIONS, passes, MOST_ITERATIONS),
         (&ARGON2_PARALLELISM, lanes, MOST_LANES),
     ] {
@@ -221,7 +223,7 @@ mod tests {
     #[test]
     fn a_hash_that_takes_the_server_down_is_refused() {
         for (name, value) in [
-            ("ARGON2_MEMORY_KIB", "4294967295"),
+            ("ARGON2_MEMORY_KIB", "1048577"),
             ("ARGON2_ITERATIONS", "101"),
             ("ARGON2_PARALLELISM", "65"),
             ("PASSWORD_HASH_CONCURRENCY", "18446744073709551615"),

@@ -18,8 +18,8 @@ pub trait FromSetting: Sized {
 const LONGEST: Duration = Duration::from_secs(100 * 365 * SECONDS_PER_DAY);
 /// The largest size, 1 EiB: two of them still add up to a number that a database keeps.
 const LARGEST: u64 = 1 << 60;
-/// The highest count of connections, workers, attempts and the like. Some of them reserve memory for each.
-const MOST: u64 = 1_000_000;
+/// The highest count of anything: as good as no limit, and far from where sums overflow.
+const MOST: u64 = 1_000_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// A duration of at most a hundred years: plain seconds, or with a suffix: `90`, `90s`, `5m`, `2h`, `7d`, `250ms`.
@@ -215,7 +215,7 @@ mod tests {
     fn what_no_date_no_column_and_no_machine_holds_is_refused() {
         assert!(Seconds::from_setting("36500d").is_ok() && Days::from_setting("36500").is_ok());
         assert!(Size::from_setting("1048576TiB").is_ok());
-        assert!(u32::from_setting("1000000").is_ok() && usize::from_setting("0").is_ok());
+        assert!(u32::from_setting("1000000000").is_ok() && usize::from_setting("0").is_ok());
         for refused in [
             Seconds::from_setting("36501d").err(),
             Seconds::from_setting("106751991167d").err(),
@@ -224,7 +224,7 @@ mod tests {
             Days::from_setting("18446744073709551615").err(),
             Size::from_setting("1048577TiB").err(),
             Size::from_setting("18446744073709551615").err(),
-            u32::from_setting("1000001").err(),
+            u32::from_setting("1000000001").err(),
             u64::from_setting("18446744073709551615").err(),
             usize::from_setting("-1").err(),
         ] {

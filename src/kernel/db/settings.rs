@@ -27,6 +27,7 @@ const DB_HOST: Setting = Setting::new("DB_HOST", "localhost", "Database host for
 const DB_PORT: Setting = Setting::new("DB_PORT", "", "Database port for DB_NAME (default 3306 or 5432)");
 const DB_USER: Setting = Setting::new("DB_USER", "root", "Database user for DB_NAME");
 const DB_PASSWORD: Setting = Setting::secret("DB_PASSWORD", "Database password for DB_NAME");
+const MOST_CONNECTIONS: u32 = 10_000;
 const MAX_CONNECTIONS: Setting = Setting::new(
     "DATABASE_MAX_CONNECTIONS",
     "16",
@@ -88,10 +89,19 @@ impl DbSettings {
             );
             DbKind::Sqlite
         });
+        let max_connections = r.above_zero(&MAX_CONNECTIONS);
+        if max_connections > MOST_CONNECTIONS {
+            // The pool reserves room for all of them.
+            r.fault(
+                &MAX_CONNECTIONS,
+                format!("is more than {MOST_CONNECTIONS}"),
+                "Example: 16.",
+            );
+        }
         DbSettings {
             kind,
             url,
-            max_connections: r.above_zero(&MAX_CONNECTIONS),
+            max_connections,
             acquire_timeout: r.above_zero::<Seconds>(&ACQUIRE_TIMEOUT).0,
             sqlite_sync: r.get(&SQLITE_SYNCHRONOUS),
         }

@@ -80,13 +80,16 @@ pub async fn upsert(conn: &impl ConnectionTrait, code: NewCode, user: Option<Use
 }
 
 /// Counts an attempt before anything is compared. `false` when there is nothing to guess.
+///
+/// A code that was exchanged is told by its token and not by a time: who waited here for the row looked at his clock
+/// before the exchange.
 pub async fn claim_attempt(
     conn: &impl ConnectionTrait,
     email_hmac: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, DbError> {
     let sql = "UPDATE password_reset_codes SET attempts = attempts + 1 \
-               WHERE email_hmac = ? AND attempts < ? AND expires_at > ?";
+               WHERE email_hmac = ? AND attempts < ? AND expires_at > ? AND token_hash IS NULL";
     let values = [email_hmac.into(), MOST_ATTEMPTS.into(), now.into()];
     Ok(dialect::execute(conn, sql, values).await? == 1)
 }
@@ -146,7 +149,8 @@ pub async fn claim_code(
     code_hmac: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, DbError> {
-    let sql = "DELETE FROM password_reset_codes WHERE email_hmac = ? AND code_hmac = ? AND expires_at > ?";
+    let sql = "DELETE FROM password_reset_codes \
+               WHERE email_hmac = ? AND code_hmac = ? AND expires_at > ? AND token_hash IS NULL";
     let values = [email_hmac.into(), code_hmac.into(), now.into()];
     Ok(dialect::execute(conn, sql, values).await? == 1)
 }
