@@ -200,13 +200,20 @@ impl Accounts {
 
     /// Records a change in the transaction that makes it, and publishes it after the commit.
     async fn tell(&self, tx: &Tx, change: AuthChange) -> Result<Heard, DbError> {
-        change.record(tx, self.now()).await?;
+        self.tell_all(tx, vec![change]).await
+    }
+
+    /// The same for many changes.
+    async fn tell_all(&self, tx: &Tx, changes: Vec<AuthChange>) -> Result<Heard, DbError> {
+        AuthChange::record(&changes, tx, self.now()).await?;
         let (done, heard) = tokio::sync::oneshot::channel();
         let bus = self.0.bus.clone();
         // In a task of its own: it must be heard even if the client has gone meanwhile.
         tx.after_commit(move || {
             yunque_kernel::task::spawn(async move {
-                bus.publish(change).await;
+                // Each waits for its confirmations, so one after the other would take long.
+                let publishing = changes.into_iter().map(|change| bus.publish(change));
+                futures_util::future::join_all(publishing).await;
                 // Nobody may be waiting any more.
                 let _ = done.send(());
             });

@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::db::{Db, DbError, Tx};
 use crate::ids::{SessionId, UserId};
 
+/// Rows written by one statement.
+const MOST_ROWS: usize = 500;
+
 /// What changed. Also the message on the wire between instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -49,27 +52,35 @@ impl AuthChange {
         }
     }
 
-    /// Writes the row that tells processes without a bus. Part of the transaction that makes the
-    /// change.
+    /// Writes the rows that tell processes without a bus. Part of the transaction that makes the
+    /// changes.
     ///
     /// # Errors
     /// As the database says.
-    pub async fn record(self, tx: &Tx, now: chrono::DateTime<chrono::Utc>) -> Result<(), DbError> {
-        let session = match self {
-            AuthChange::Session { session, .. } => Some(session.0),
-            AuthChange::User { .. } | AuthChange::Profile { .. } => None,
-        };
-        let insert = Query::insert()
-            .into_table("auth_changes")
-            .columns(["user_id", "session_id", "kind", "created_at"])
-            .values_panic([
-                self.user().0.into(),
-                session.into(),
-                self.kind().into(),
-                now.into(),
-            ])
-            .take();
-        tx.execute(&insert).await?;
+    pub async fn record(
+        changes: &[Self],
+        tx: &Tx,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<(), DbError> {
+        for some in changes.chunks(MOST_ROWS) {
+            let mut insert = Query::insert()
+                .into_table("auth_changes")
+                .columns(["user_id", "session_id", "kind", "created_at"])
+                .take();
+            for change in some {
+                let session = match change {
+                    AuthChange::Session { session, .. } => Some(session.0),
+                    AuthChange::User { .. } | AuthChange::Profile { .. } => None,
+                };
+                insert.values_panic([
+                    change.user().0.into(),
+                    session.into(),
+                    change.kind().into(),
+                    now.into(),
+                ]);
+            }
+            tx.execute(&insert).await?;
+        }
         Ok(())
     }
 }

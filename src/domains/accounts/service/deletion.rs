@@ -93,14 +93,14 @@ impl Accounts {
                     return Err(AccountsError::NotFound);
                 }
                 let heir = accounts.judge_heir(&tx, id, right, heir).await?;
-                let mut heard = accounts.hand_over(&tx, id, heir.as_ref()).await?;
-                heard.push(accounts.deactivate(&tx, id, by, &client.ip).await?);
+                let moved = accounts.hand_over(&tx, id, heir.as_ref()).await?;
+                let gone = accounts.deactivate(&tx, id, by, &client.ip).await?;
                 accounts.enqueue_purge(&tx, id, client.request_id).await?;
-                Ok(heard)
+                Ok((moved, gone))
             }
         });
-        let heard = deleted.await?.into_iter().map(Heard::everywhere);
-        futures_util::future::join_all(heard).await;
+        let (moved, gone) = deleted.await?;
+        tokio::join!(moved.everywhere(), gone.everywhere());
         Ok(())
     }
 

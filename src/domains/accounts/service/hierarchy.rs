@@ -210,7 +210,7 @@ impl Accounts {
         tx: &Tx,
         leaving: UserId,
         heir: Option<&Place>,
-    ) -> Result<Vec<Heard>, AccountsError> {
+    ) -> Result<Heard, AccountsError> {
         let children = tree::lock_children(tx, leaving).await?;
         let (now, mut moves) = (self.now(), Vec::new());
         let mut moved = Vec::new();
@@ -238,10 +238,8 @@ impl Accounts {
         }
         // What is remembered of them names the former agent; that of a sub-agent decides who else
         // reads its sessions.
-        let mut heard = Vec::new();
-        for user in moved {
-            heard.push(self.tell(tx, AuthChange::Profile { user }).await?);
-        }
+        let changes = moved.into_iter().map(|user| AuthChange::Profile { user });
+        let heard = self.tell_all(tx, changes.collect()).await?;
         self.tell_moves(tx, moves).await?;
         Ok(heard)
     }

@@ -57,20 +57,18 @@ impl Accounts {
         let ended = self.0.ctx.db.write("end_sessions", move |tx: Tx| {
             let (accounts, ids) = (accounts.clone(), ids.clone());
             async move {
-                let mut told = Vec::new();
+                let mut ended = Vec::new();
                 for session in ids {
                     if sessions::claim_revocation(&tx, user, session, accounts.now()).await? {
-                        told.push(accounts.tell(&tx, AuthChange::Session { user, session }).await?);
+                        ended.push(AuthChange::Session { user, session });
                     }
                 }
-                Ok::<_, AccountsError>(told)
+                let count = ended.len();
+                Ok::<_, AccountsError>((count, accounts.tell_all(&tx, ended).await?))
             }
         });
-        let told = ended.await?;
-        let count = told.len();
-        for heard in told {
-            heard.everywhere().await;
-        }
+        let (count, heard) = ended.await?;
+        heard.everywhere().await;
         Ok(count)
     }
 
