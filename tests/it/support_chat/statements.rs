@@ -34,6 +34,24 @@ async fn counted(srv: &TestServer, viewers: &[&User]) -> Vec<(String, usize, usi
     counts
 }
 
+/// The least of three starts. A machine that is busy with other tests adds statements (a caller who is remembered
+/// for five seconds is looked up again, one who came before changes are heard is not remembered) and saves none.
+async fn least_counted(mut srv: TestServer, viewers: &[&User]) -> (TestServer, Vec<(String, usize, usize)>) {
+    let mut least = Vec::new();
+    for start in 0..3 {
+        srv = srv.restart().await;
+        let counts = counted(&srv, viewers).await;
+        if start == 0 {
+            least = counts;
+            continue;
+        }
+        for ((_, cold, warm), (_, now_cold, now_warm)) in least.iter_mut().zip(counts) {
+            (*cold, *warm) = (now_cold.min(*cold), now_warm.min(*warm));
+        }
+    }
+    (srv, least)
+}
+
 #[tokio::test]
 async fn lists_of_fifty_cost_as_many_statements_as_lists_of_one() {
     let Stage {
@@ -45,15 +63,13 @@ async fn lists_of_fifty_cost_as_many_statements_as_lists_of_one() {
     } = Stage::set().await;
     say(&customer, open(&customer).await, "one").await;
     let viewers = [&agent, &boss];
-    let srv = srv.restart().await;
-    let one = counted(&srv, &viewers).await;
+    let (srv, one) = least_counted(srv, &viewers).await;
 
     for n in 0..49 {
         let customer = member(&srv, &format!("c{n}"), "customer", Some(&agent)).await;
         say(&customer, open(&customer).await, "another").await;
     }
-    let srv = srv.restart().await;
-    let fifty = counted(&srv, &viewers).await;
+    let (srv, fifty) = least_counted(srv, &viewers).await;
     assert_eq!(one, fifty);
 
     let client = srv.client.with_token(&boss.access);
