@@ -41,6 +41,14 @@ ids! {
     SupportSessionId;
     /// `support_messages.id`
     SupportMessageId;
+    /// `chat_rooms.id`
+    ChatRoomId;
+    /// `chat_messages.id`
+    ChatMessageId;
+    /// `chat_invites.id`
+    ChatInviteId;
+    /// `chat_notifications.id`
+    ChatNotificationId;
 }
 
 /// Reads an id as it stands in a path. `None` is a 404, never a 400: an id that cannot exist

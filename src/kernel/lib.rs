@@ -28,4 +28,7 @@ pub use clock::Clock;
 pub use ctx::Ctx;
 pub use db::{Db, DbError, Tx};
 pub use error::{ApiError, Code, Coded, Faults, Lang, Text};
-pub use ids::{FileId, JobId, SessionId, SupportMessageId, SupportSessionId, UserId};
+pub use ids::{
+    ChatInviteId, ChatMessageId, ChatNotificationId, ChatRoomId, FileId, JobId, SessionId, SupportMessageId,
+    SupportSessionId, UserId,
+};

@@ -2,7 +2,7 @@
 //! (contract "agents" 3.5).
 
 use yunque_kernel::error::messages;
-use yunque_kernel::http::body::MESSAGE_FORMAT;
+use yunque_kernel::http::body::{MESSAGE_FORMAT, message_text};
 use yunque_kernel::{ApiError, Faults, text_type};
 
 use crate::error::SupportError;
@@ -20,18 +20,12 @@ impl MessageText {
     /// # Errors
     /// 400 `empty_content` for blanks only, 400 over 5000 characters or with control characters.
     pub fn into_valid(self) -> Result<String, ApiError> {
-        let text = match self.0.contains('\r') {
-            true => self.0.replace("\r\n", "\n").replace('\r', "\n"),
-            false => self.0,
-        };
+        let text = message_text("content", self.0)?;
         if text.trim().is_empty() {
             return Err(SupportError::EmptyContent.into());
         }
         if text.chars().count() > MAX_TEXT {
             return Err(Faults::one("content", messages::too_long(MAX_TEXT)));
-        }
-        if text.chars().any(|c| c < ' ' && !matches!(c, '\n' | '\t')) {
-            return Err(Faults::one("content", messages::BAD_CHARACTER));
         }
         Ok(text)
     }

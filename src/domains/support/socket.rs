@@ -4,7 +4,6 @@
 //! be here; that is asked again after every system message, since it may tell of another agent.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use poem_openapi::param::{Path, Query};
@@ -12,7 +11,9 @@ use poem_openapi::{Object, OpenApi};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use yunque_kernel::http::Bucket;
-use yunque_kernel::ws::{Broadcast, Endpoint, Handshake, Incoming, Log, Opened, Peer, Tail, Upgraded, Ws};
+use yunque_kernel::ws::{
+    Broadcast, Endpoint, Handshake, Incoming, Log, Opened, Peer, Tail, Typing, Upgraded, Ws,
+};
 use yunque_kernel::{ApiError, SupportSessionId};
 
 use crate::api::SupportTags;
@@ -21,11 +22,6 @@ use crate::entity::message;
 use crate::kinds::ContentType;
 use crate::repo::{self, Cursor};
 use crate::{Support, SupportError, frames};
-
-/// Somebody who says nothing more for so long has stopped typing.
-const TYPING_LASTS: Duration = Duration::from_secs(6);
-/// How often the others are told that somebody types.
-const TYPING_TOLD: Duration = Duration::from_secs(1);
 
 /// `{"type":"typing"}` of a client.
 #[derive(Debug, Object)]
@@ -43,9 +39,7 @@ struct SupportReadFrame {
 /// What a connection remembers.
 #[derive(Debug, Default)]
 pub struct Seat {
-    /// Set while this user types.
-    typing_until: Option<Instant>,
-    told_at: Option<Instant>,
+    typing: Typing,
 }
 
 /// The sockets of support sessions.
@@ -76,17 +70,7 @@ impl SupportSocket {
         Ok(())
     }
 
-    fn typing(&self, peer: &Peer, room: i64, seat: &mut Seat, is_typing: bool) {
-        let now = Instant::now();
-        let was_typing = seat.typing_until.is_some();
-        seat.typing_until = is_typing.then(|| now + TYPING_LASTS);
-        let told_lately = seat.told_at.is_some_and(|at| now < at + TYPING_TOLD);
-        if is_typing && told_lately || !is_typing && !was_typing {
-            return;
-        }
-        if is_typing {
-            seat.told_at = Some(now);
-        }
+    fn tell_typing(&self, peer: &Peer, room: i64, is_typing: bool) {
         let topic = frames::topic(SupportSessionId(room));
         let frame = frames::typing(&peer.caller, is_typing);
         self.support.hub().publish(&topic, frame);
@@ -140,7 +124,9 @@ impl Endpoint for SupportSocket {
             "typing" => {
                 peer.require_write()?;
                 let input: SupportTypingFrame = frame.read()?;
-                self.typing(peer, room, seat, input.is_typing);
+                if seat.typing.set(input.is_typing) {
+                    self.tell_typing(peer, room, input.is_typing);
+                }
             }
             "read" => {
                 peer.require_write()?;
@@ -155,17 +141,19 @@ impl Endpoint for SupportSocket {
     }
 
     fn alarm(&self, seat: &Seat) -> Option<Instant> {
-        seat.typing_until
+        seat.typing.until()
     }
 
     async fn on_alarm(&self, peer: &Peer, room: i64, seat: &mut Seat) {
-        if seat.typing_until.is_some_and(|until| until <= Instant::now()) {
-            self.typing(peer, room, seat, false);
+        if seat.typing.has_ended() {
+            self.tell_typing(peer, room, false);
         }
     }
 
     async fn on_close(&self, peer: &Peer, room: i64, mut seat: Seat) {
-        self.typing(peer, room, &mut seat, false);
+        if seat.typing.set(false) {
+            self.tell_typing(peer, room, false);
+        }
     }
 }
 

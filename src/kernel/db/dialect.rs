@@ -6,7 +6,7 @@
 use sea_orm::sea_query::{
     Alias, Asterisk, Expr, InsertStatement, IntoIden, LockType, OnConflict, SelectStatement,
 };
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExprTrait, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExprTrait, QuerySelect, Statement, Value};
 
 use super::DbError;
 
@@ -63,6 +63,14 @@ pub async fn execute(
 pub fn for_update(conn: &impl ConnectionTrait, select: &mut SelectStatement) {
     if conn.get_database_backend() != DbBackend::Sqlite {
         select.lock(LockType::Update);
+    }
+}
+
+/// The same for a select of entities.
+pub fn locked<S: QuerySelect>(conn: &impl ConnectionTrait, select: S) -> S {
+    match conn.get_database_backend() {
+        DbBackend::Sqlite => select,
+        _ => select.lock_exclusive(),
     }
 }
 
@@ -132,6 +140,20 @@ pub async fn insert_returning_ids(
     // RETURNING promises no order; generated ids ascend with the VALUES list.
     ids.sort_unstable();
     Ok(ids)
+}
+
+/// Inserts one row and returns its generated id.
+///
+/// # Errors
+/// As the database says.
+pub async fn insert_returning_id(
+    conn: &impl ConnectionTrait,
+    insert: InsertStatement,
+) -> Result<i64, DbError> {
+    let ids = insert_returning_ids(conn, insert, 1).await?;
+    ids.first()
+        .copied()
+        .ok_or_else(|| DbError::Other("an insert gave no id".to_owned()))
 }
 
 /// Counts the rows of a select without its order and limits.

@@ -82,6 +82,13 @@ impl AppBuilder {
         self
     }
 
+    /// `/asyncapi.json`, the description of the sockets.
+    pub fn sockets(mut self, document: &Document) -> Self {
+        let (path, handler) = docs::sockets(document);
+        self.routes.add(path, Method::GET, handler, false);
+        self
+    }
+
     /// Something that extractors find with `request.data::<T>()`.
     pub fn data<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.inject

@@ -6,7 +6,10 @@
 use poem_openapi::registry::MetaSchema;
 use poem_openapi::types::{ParseError, ParseFromParameter, ParseResult};
 
-use crate::ids::{FileId, JobId, SessionId, SupportMessageId, SupportSessionId, UserId};
+use crate::ids::{
+    ChatInviteId, ChatMessageId, ChatNotificationId, ChatRoomId, FileId, JobId, SessionId, SupportMessageId,
+    SupportSessionId, UserId,
+};
 
 macro_rules! path_ids {
     ($($name:ident),+) => {$(
@@ -30,5 +33,9 @@ path_ids!(
     FileId,
     JobId,
     SupportSessionId,
-    SupportMessageId
+    SupportMessageId,
+    ChatRoomId,
+    ChatMessageId,
+    ChatInviteId,
+    ChatNotificationId
 );

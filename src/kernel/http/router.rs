@@ -56,6 +56,8 @@ const EXEMPT: &[&str] = &[
     "/metrics",
     "/openapi.json",
     "/openapi.yaml",
+    "/asyncapi.json",
+    "/api/chat/test",
     "/docs",
     "/media",
 ];

@@ -24,6 +24,7 @@ mod bridge;
 mod control;
 mod envelope;
 mod frame;
+mod presence;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use bridge::{BridgeState, BridgeStatus};
 pub use control::Acks;
 pub use frame::{Ended, Frame, InstanceId, LIMIT_BYTES, LIMIT_FRAMES, Subscription};
+pub use presence::{Presence, Present};
 
 use crate::redis_link::RedisLink;
 use crate::telemetry::Metrics;

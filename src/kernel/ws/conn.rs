@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use poem::OnUpgrade;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
@@ -26,6 +26,7 @@ use super::parting::{GOODBYE, UPGRADE_TIMEOUT, keeps_queue, last_frames, part};
 use super::registry::{Entry, Slot};
 use super::room::{chunk, chunk_of};
 use super::rooms::Visit;
+use super::wire::{AuthOkFrame, PongFrame, ResumeCompleteFrame, tagged};
 use super::{Ws, frame};
 use crate::clock::rfc3339;
 use crate::error::{ApiError, common};
@@ -227,10 +228,14 @@ impl<E: Endpoint> Conn<E> {
             self.line.push_replay(chunk_of(frames));
         }
         if is_last || replay.after >= replay.upto {
-            self.line.push_replay(chunk(&json!({
-                "type": "resume_complete", "from": replay.from, "to": replay.upto,
-                "count": replay.count, "truncated": replay.truncated,
-            })));
+            let complete = ResumeCompleteFrame {
+                from: replay.from,
+                to: replay.upto,
+                count: replay.count,
+                truncated: replay.truncated,
+            };
+            self.line
+                .push_replay(chunk(&tagged("resume_complete", &complete)));
             self.line.end_replay();
         } else {
             self.replay = Some(replay);
@@ -263,8 +268,8 @@ impl<E: Endpoint> Conn<E> {
         };
         match frame.kind.as_str() {
             "ping" => {
-                let now = rfc3339(self.ws.0.clock.now());
-                self.line.push(&chunk(&json!({ "type": "pong", "ts": now })));
+                let ts = rfc3339(self.ws.0.clock.now());
+                self.line.push(&chunk(&tagged("pong", &PongFrame { ts })));
                 Ok(())
             }
             "auth" => self.renew(&frame).await,
@@ -309,9 +314,9 @@ impl<E: Endpoint> Conn<E> {
                 self.peer.set_caller(caller).map_err(Closing::because)?;
                 // A revocation between the check and the new session id would have missed us.
                 self.line.signal(RECHECK);
-                let at = chrono::DateTime::from_timestamp(expires_at, 0).map(rfc3339);
-                self.line
-                    .push(&chunk(&json!({ "type": "auth_ok", "expires_at": at })));
+                let expires_at = chrono::DateTime::from_timestamp(expires_at, 0).map(rfc3339);
+                let renewed = AuthOkFrame { expires_at };
+                self.line.push(&chunk(&tagged("auth_ok", &renewed)));
             }
             Ok(_) => self.tell(&common::TOKEN_INVALID.into(), None),
             Err(error) => {

@@ -184,6 +184,23 @@ impl Handshake {
         endpoint: &Arc<E>,
         room: &str,
     ) -> Result<Upgraded, ApiError> {
+        self.open_room(ws, endpoint, Some(room)).await
+    }
+
+    /// Opens a socket in the room that is the caller's own: its id is that of the user.
+    ///
+    /// # Errors
+    /// As [`Handshake::open`].
+    pub async fn open_own<E: Endpoint>(self, ws: &Ws, endpoint: &Arc<E>) -> Result<Upgraded, ApiError> {
+        self.open_room(ws, endpoint, None).await
+    }
+
+    async fn open_room<E: Endpoint>(
+        self,
+        ws: &Ws,
+        endpoint: &Arc<E>,
+        room: Option<&str>,
+    ) -> Result<Upgraded, ApiError> {
         let _turn = ws.0.handshakes.try_acquire().map_err(|_| no_place())?;
         let slot = ws.0.registry.reserve().map_err(|_| no_place())?;
         let key = self.headers.get(header::SEC_WEBSOCKET_KEY);
@@ -213,10 +230,11 @@ impl Handshake {
         &self,
         ws: &Ws,
         endpoint: &Arc<E>,
-        room: &str,
+        room: Option<&str>,
         request_id: &Arc<str>,
     ) -> Result<Checked<E>, Stop> {
-        let room = parse_id(room).ok_or_else(|| Faults::one("id", messages::BAD_FORMAT))?;
+        let fault = || Faults::one("id", messages::BAD_FORMAT);
+        let room = room.map(|room| parse_id(room).ok_or_else(fault)).transpose()?;
         let since = since(self.info.query("since"))?;
         self.check_origin(ws)?;
         let ip: IpAddr = self.info.client_ip;
@@ -225,6 +243,7 @@ impl Handshake {
         if let Some(rate) = &self.rate {
             rate.charge_user(caller.user_id).map_err(Stop::Http)?;
         }
+        let room = room.unwrap_or(caller.user_id.0);
         let mut peer = Peer {
             caller: caller.clone(),
             lang: self.info.lang,

@@ -36,6 +36,8 @@ mod rooms;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod typing;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +51,10 @@ pub use close::{CloseCode, codes};
 pub use endpoint::{Endpoint, Incoming, Log, Opened, Peer, Tail};
 pub use handshake::{Handshake, Upgraded};
 pub use settings::WsSettings;
+pub use typing::Typing;
+pub use wire::{
+    AuthFrame, AuthOkFrame, ErrorFrame, PingFrame, PongFrame, ResumeCompleteFrame, SocketUserOut,
+};
 
 use crate::auth::{Authenticate, RevocationBus};
 use crate::clock::Clock;

@@ -8,7 +8,6 @@ use sea_orm::{
 use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::{DbError, SupportMessageId, Tx, UserId};
 
-use super::inserted;
 use crate::entity::message;
 use crate::kinds::{ContentType, MessageType};
 
@@ -60,7 +59,7 @@ pub async fn insert_message(tx: &Tx, new: NewMessage, now: DateTime<Utc>) -> Res
             now.into(),
         ])
         .take();
-    let id = inserted(dialect::insert_returning_ids(tx, insert, 1).await?)?;
+    let id = dialect::insert_returning_id(tx, insert).await?;
     Ok(message::Model {
         id,
         session_id: session,

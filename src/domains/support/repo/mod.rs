@@ -7,14 +7,5 @@
 mod messages;
 mod sessions;
 
-use yunque_kernel::DbError;
-
 pub use messages::*;
 pub use sessions::*;
-
-/// The id of the one row that was inserted.
-fn inserted(ids: Vec<i64>) -> Result<i64, DbError> {
-    ids.first()
-        .copied()
-        .ok_or_else(|| DbError::Other("an insert gave no id".to_owned()))
-}

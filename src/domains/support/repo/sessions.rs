@@ -10,7 +10,6 @@ use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::http::Page;
 use yunque_kernel::{DbError, SupportSessionId, Tx, UserId};
 
-use super::inserted;
 use crate::entity::session;
 
 /// Whose sessions to list.
@@ -76,19 +75,11 @@ pub async fn lock_by_clients(tx: &Tx, clients: &[UserId]) -> Result<Vec<session:
     let select = session::Entity::find()
         .filter(session::Column::ClientId.is_in(clients.iter().map(|client| client.0)))
         .order_by_asc(session::Column::ClientId);
-    Ok(locking(tx, select).all(tx).await?)
+    Ok(dialect::locked(tx, select).all(tx).await?)
 }
 
 async fn locked(tx: &Tx, select: Select<session::Entity>) -> Result<Option<session::Model>, DbError> {
-    Ok(locking(tx, select).unique(tx).await?)
-}
-
-/// SQLite has one writer, so whatever a transaction reads stays as it is.
-fn locking(tx: &Tx, select: Select<session::Entity>) -> Select<session::Entity> {
-    match tx.get_database_backend() {
-        DbBackend::Sqlite => select,
-        _ => select.lock_exclusive(),
-    }
+    Ok(dialect::locked(tx, select).unique(tx).await?)
 }
 
 /// A page, newest activity first.
@@ -177,7 +168,7 @@ pub async fn insert_session(
             now.into(),
         ])
         .take();
-    let id = inserted(dialect::insert_returning_ids(tx, insert, 1).await?)?;
+    let id = dialect::insert_returning_id(tx, insert).await?;
     Ok(session::Model {
         id,
         client_id: client.0,

@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use chrono::DateTime;
 
-use crate::error::{Text, messages};
+use crate::error::{ApiError, Faults, Text, messages};
 
 /// What is wrong with a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,21 @@ pub(super) fn check_of(name: &str) -> Option<FormatCheck> {
 
 /// The `format` of chat texts, which are kept with the blanks at their ends.
 pub const MESSAGE_FORMAT: &str = "message-text";
+
+/// A chat text with `\n` for line ends; nothing else changes.
+///
+/// # Errors
+/// 400 for control characters other than `\n` and `\t`.
+pub fn message_text(field: &str, text: String) -> Result<String, ApiError> {
+    let text = match text.contains('\r') {
+        true => text.replace("\r\n", "\n").replace('\r', "\n"),
+        false => text,
+    };
+    if text.chars().any(|c| c < ' ' && !matches!(c, '\n' | '\t')) {
+        return Err(Faults::one(field, messages::BAD_CHARACTER));
+    }
+    Ok(text)
+}
 
 /// Passwords and chat texts are taken as they are.
 pub(super) fn is_verbatim(format: Option<&str>) -> bool {

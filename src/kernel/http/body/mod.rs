@@ -27,7 +27,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use content::{CONTENT_FORMAT, Content, ContentBody, Contents, Received};
-pub use formats::{FILE_NAME_FORMAT, FormatCheck, FormatFault, MESSAGE_FORMAT, is_email, register_format};
+pub use formats::{
+    FILE_NAME_FORMAT, FormatCheck, FormatFault, MESSAGE_FORMAT, is_email, message_text, register_format,
+};
 pub use gate::{BodyGate, BodyMemory};
 pub(crate) use json::parse as parse_json;
 pub use stream::{FilePart, MultipartBody, RawBody, RawFault};

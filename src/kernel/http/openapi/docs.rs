@@ -43,6 +43,12 @@ pub(in crate::http) fn routes(document: &Document, base: &str) -> Vec<(&'static 
     ]
 }
 
+/// The route of the description of the sockets.
+pub(in crate::http) fn sockets(document: &Document) -> (&'static str, Handler) {
+    let content = document.json().into();
+    ("/asyncapi.json", file("application/json; charset=utf-8", content))
+}
+
 struct Viewer {
     style: Bytes,
     script: Bytes,

@@ -6,6 +6,7 @@
 //! status that can be answered is listed with the one error schema, answers list their headers,
 //! and each operation has an example. The result is the same on every run, so it can be checked in.
 
+mod asyncapi;
 mod codes;
 pub(super) mod docs;
 mod errors;
@@ -21,6 +22,7 @@ use poem_openapi::OpenApi;
 use poem_openapi::registry::{MetaApi, Registry};
 use serde_json::{Map, Value, json};
 
+pub use asyncapi::Channel;
 pub use codes::error_codes_json;
 
 use crate::error::Code;
