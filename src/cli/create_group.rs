@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use secrecy::ExposeSecret;
-use yunque_accounts::{DemoUser, NewGroup};
+use yunque_accounts::{AccountsError, DemoUser, NewGroup};
 
 use super::user::{resolve, told};
 use super::{Global, ask, output};
 use crate::app::{App, Settings, StartError};
 
 const DEMO_GROUP: &str = "developer";
+const DEMO_EMAIL: &str = "developer@example.com";
 const PUBLIC_PASSWORD: &str = "developer123";
 
 #[derive(Debug, clap::Args)]
@@ -66,7 +67,7 @@ impl Args {
             members,
             demo_user: self.demo_user.then_some(DemoUser { password }),
         };
-        let report = app.accounts.create_group(new).await.map_err(told)?;
+        let report = app.accounts.create_group(new).await.map_err(refused)?;
         if self.json {
             output::print_json(&report);
         } else {
@@ -87,6 +88,16 @@ impl Args {
             eprintln!("yunque: the account developer was there before and keeps its password");
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Only the test account is made here, so only its address can be somebody else's.
+fn refused(error: AccountsError) -> StartError {
+    match error {
+        AccountsError::Taken { .. } => StartError::Other(format!(
+            "the demo account cannot be made: its address, {DEMO_EMAIL}, belongs to another account"
+        )),
+        error => told(error),
     }
 }
 
@@ -124,7 +135,7 @@ pub(super) async fn make_demo(app: &App) -> Result<(), StartError> {
         demo_user: Some(DemoUser { password: None }),
         ..NewGroup::default()
     };
-    let report = app.accounts.create_group(new).await.map_err(told)?;
+    let report = app.accounts.create_group(new).await.map_err(refused)?;
     if report.demo_user_created {
         tracing::info!("the demo account developer / {PUBLIC_PASSWORD} was made");
     }

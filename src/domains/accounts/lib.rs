@@ -14,8 +14,9 @@
 //!   other domains ask for as well ([`Accounts::scope_of`], [`Accounts::is_ancestor`]).
 //! * Jobs: `purge_user` removes personal data; `accounts_sweep` removes old rows; `check_avatar`
 //!   removes pictures that are nobody's.
-//! * Other domains use [`Accounts::briefs`] (cached), [`Accounts::reserve_space`] and its siblings,
-//!   [`Accounts::on_purge`] and [`Accounts::on_parent_change`]. They hear of changes through [`Accounts::bus`].
+//! * Other domains use [`Accounts::briefs`] and [`Accounts::is_in_group`] (cached), [`Accounts::named`],
+//!   [`Accounts::contactable`], [`Accounts::reserve_space`] and its siblings, [`Accounts::on_purge`] and
+//!   [`Accounts::on_parent_change`]. They hear of changes through [`Accounts::bus`].
 //!
 //! What surprises: a login runs to its end even when its client has gone, because an attempt that
 //! was announced to the throttle must also be settled there.
@@ -52,6 +53,7 @@ pub use service::api_keys::{ApiKeyView, CreatedApiKey};
 pub use service::briefs::{Brief, NO_LONGER_A_USER};
 pub use service::client::Client;
 pub use service::console::{NewSuperuser, SessionView, UserDetails, UserFilter, UserView};
+pub use service::contacts::{ContactPolicy, NamedUser};
 pub use service::groups::{DemoUser, GroupReport, NewGroup};
 pub use service::login::Login;
 pub use service::register::Registration;
@@ -64,6 +66,13 @@ pub use settings::{AccountsSettings, PasswordPolicy, Threshold, TokenLives};
 pub trait PurgeHook: Send + Sync + 'static {
     /// Runs in the transaction that anonymises the account.
     async fn user_purged(&self, tx: &Tx, user: UserId) -> Result<(), DbError>;
+}
+
+/// What another domain keeps that counts against a user's quota, besides the files.
+#[async_trait]
+pub trait SpaceHook: Send + Sync + 'static {
+    /// Bytes. Runs in the transaction that recounts, with the user's row locked.
+    async fn space_of(&self, tx: &Tx, user: UserId) -> Result<u64, DbError>;
 }
 
 /// A customer who got another parent.
@@ -93,10 +102,13 @@ struct Inner {
     bus: HubBus,
     cache: AuthCache,
     briefs: service::briefs::Briefs,
+    memberships: service::membership::Memberships,
     activity: service::activity::Activity,
     turns: service::throttle::Turns,
     purge_hooks: RwLock<Vec<Arc<dyn PurgeHook>>>,
+    space_hooks: RwLock<Vec<Arc<dyn SpaceHook>>>,
     parent_hooks: RwLock<Vec<Arc<dyn ParentHook>>>,
+    contact_policy: RwLock<Option<Arc<dyn ContactPolicy>>>,
 }
 
 impl Accounts {
@@ -109,10 +121,13 @@ impl Accounts {
             jwt: Jwt::new(&ctx.keys),
             cache: AuthCache::new(shared),
             briefs: service::briefs::Briefs::new(&bus),
+            memberships: service::membership::Memberships::new(&bus),
             activity: service::activity::Activity::default(),
             turns: service::throttle::Turns::default(),
             purge_hooks: RwLock::default(),
+            space_hooks: RwLock::default(),
             parent_hooks: RwLock::default(),
+            contact_policy: RwLock::default(),
             bus,
             settings,
             ctx,
@@ -150,6 +165,15 @@ impl Accounts {
     pub fn on_purge(&self, hook: Arc<dyn PurgeHook>) {
         self.0
             .purge_hooks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(hook);
+    }
+
+    /// Adds what counts when a user's space is counted again.
+    pub fn on_recount(&self, hook: Arc<dyn SpaceHook>) {
+        self.0
+            .space_hooks
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .push(hook);

@@ -44,6 +44,7 @@ async fn what_one_instance_revokes_the_other_refuses() {
     let admin = here.admin("boss").await;
     for (i, what) in [
         "logout",
+        "token-logout",
         "logout-all",
         "session",
         "password",
@@ -62,6 +63,13 @@ async fn what_one_instance_revokes_the_other_refuses() {
         let client = known(&there, &other.access).await;
         match what {
             "logout" => drop(other.client.post("/user/logout/", json!({})).await.expect(200)),
+            "token-logout" => drop(
+                other
+                    .client
+                    .post("/api/token/logout/", json!({}))
+                    .await
+                    .expect(200),
+            ),
             "logout-all" => drop(user.client.post("/user/logout-all/", json!({})).await.expect(200)),
             "session" => {
                 let sid = &crate::support::jwt::claims(&other.access)["sid"];

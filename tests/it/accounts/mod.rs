@@ -2,6 +2,7 @@
 //! may differ between databases, with and without Redis.
 
 mod admin;
+mod auth_api_tokens;
 mod auth_forged;
 mod auth_instances;
 mod auth_keys;

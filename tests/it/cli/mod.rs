@@ -1,6 +1,7 @@
 //! The command line, as processes of their own.
 
 mod accounts;
+mod demo;
 mod doctor;
 mod files;
 mod jobs;

@@ -158,6 +158,11 @@ async fn no_secret_reaches_the_log_the_database_or_an_answer() {
             .post("/user/refresh-token/", json!({ "refresh": first }))
             .await,
     );
+    for token in [first, access] {
+        let (check, exchange) = (json!({ "token": token }), json!({ "refresh": token }));
+        note(&client.post("/api/token/verify/", check).await);
+        note(&client.post("/api/token/refresh/", exchange).await);
+    }
     note(&me.get("/user/profile/").await);
     secrets.extend(
         [

@@ -46,6 +46,7 @@ async fn whatever_ends_a_session_ends_its_sockets() {
     let s = Stage::set().await;
     for what in [
         "logout",
+        "token logout",
         "logout-all",
         "one session",
         "password",
@@ -59,6 +60,7 @@ async fn whatever_ends_a_session_ends_its_sockets() {
         let begun = Instant::now();
         let (reply, others_too) = match what {
             "logout" => (user.client.post("/user/logout/", json!({})).await, false),
+            "token logout" => (user.client.post("/api/token/logout/", json!({})).await, false),
             "logout-all" => (kept.client.post("/user/logout-all/", json!({})).await, true),
             "one session" => {
                 let sid = &jwt::claims(&user.access)["sid"];

@@ -2,11 +2,13 @@
 
 use poem_openapi::OpenApi;
 use yunque_kernel::ApiError;
-use yunque_kernel::http::{FormOrJson, Json, RequestInfo};
+use yunque_kernel::auth::SessionCaller;
+use yunque_kernel::http::{Body, FormOrJson, Json, RequestInfo};
 use yunque_kernel::ids::UserId;
 
-use super::AccountsTags;
-use crate::dto::agents::{TokenIn, TokenOut};
+use super::{AccountsTags, SIGNED_OUT};
+use crate::dto::agents::{TokenCheckIn, TokenCheckOut, TokenIn, TokenLogoutOut, TokenOut};
+use crate::dto::{LogoutIn, RefreshIn, TokenPairOut};
 use crate::error::AccountsError;
 use crate::values::MaybeBlankPassword;
 use crate::{Accounts, Client, Surface, TokenPair};
@@ -47,6 +49,57 @@ impl TokenApi {
             access,
             refresh,
             user: self.accounts.shown(user),
+        }))
+    }
+
+    /// Exchanges a refresh token for new tokens.
+    ///
+    /// Takes a refresh token of `/api/token/`. It is void afterwards; using it again ends the session.
+    ///
+    /// Errors: 400 `refresh_required`, 401 `token_invalid`, `token_expired`, `token_reused`.
+    #[oai(path = "/refresh", method = "post", operation_id = "refresh_token")]
+    async fn refresh(
+        &self,
+        info: RequestInfo,
+        body: Body<RefreshIn>,
+    ) -> Result<Json<TokenPairOut>, ApiError> {
+        let RefreshIn { refresh } = body.into_inner();
+        let pair = self
+            .accounts
+            .refresh(Surface::Api, refresh.as_deref(), &Client::of(&info))
+            .await?;
+        Ok(Json(pair.into()))
+    }
+
+    /// Tells whether a token is good.
+    ///
+    /// An access token is if it would be accepted now, a refresh token if it could be exchanged now. Asking does
+    /// not use it up.
+    ///
+    /// Errors: 401 `token_invalid`, `token_expired`.
+    #[oai(path = "/verify", method = "post", operation_id = "verify_token")]
+    async fn verify(&self, body: Body<TokenCheckIn>) -> Result<Json<TokenCheckOut>, ApiError> {
+        let TokenCheckIn { token } = body.into_inner();
+        self.accounts.check_token(&token).await?;
+        Ok(Json(TokenCheckOut {}))
+    }
+
+    /// Ends the calling session.
+    ///
+    /// Its access and refresh tokens are refused from the next request on.
+    ///
+    /// Errors: 403 `api_key_not_allowed`.
+    #[oai(path = "/logout", method = "post", operation_id = "logout_token")]
+    async fn logout(
+        &self,
+        caller: SessionCaller,
+        info: RequestInfo,
+        body: Body<LogoutIn>,
+    ) -> Result<Json<TokenLogoutOut>, ApiError> {
+        let LogoutIn { refresh } = body.into_inner();
+        self.accounts.logout(&caller, refresh.as_deref()).await?;
+        Ok(Json(TokenLogoutOut {
+            message: SIGNED_OUT.get(info.lang).to_owned(),
         }))
     }
 }

@@ -200,6 +200,43 @@ impl Example for TokenOut {
     }
 }
 
+/// A token to be looked at.
+#[derive(Clone, Debug, Object)]
+#[oai(example)]
+pub struct TokenCheckIn {
+    /// An access or a refresh token of any surface.
+    #[oai(validator(min_length = 1))]
+    pub token: String,
+}
+
+impl Example for TokenCheckIn {
+    fn example() -> Self {
+        TokenCheckIn {
+            token: TokenPairOut::example().access,
+        }
+    }
+}
+
+/// The token is good. There is nothing more to say.
+#[derive(Clone, Debug, Object)]
+pub struct TokenCheckOut {}
+
+/// The session is over.
+#[derive(Clone, Debug, Object)]
+#[oai(example)]
+pub struct TokenLogoutOut {
+    /// For people, in the language asked for.
+    pub message: String,
+}
+
+impl Example for TokenLogoutOut {
+    fn example() -> Self {
+        TokenLogoutOut {
+            message: "登出成功".to_owned(),
+        }
+    }
+}
+
 /// Something was done.
 #[derive(Clone, Debug, Object)]
 #[oai(example)]

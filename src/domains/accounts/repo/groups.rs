@@ -1,7 +1,7 @@
 //! `groups` and `user_groups`.
 
 use sea_orm::sea_query::Query;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 use yunque_kernel::DbError;
 use yunque_kernel::db::{Unique as _, dialect};
 use yunque_kernel::ids::UserId;
@@ -43,13 +43,17 @@ pub async fn insert_member(
     dialect::insert_ignore(conn, insert, &["user_id", "group_id"]).await
 }
 
-/// Whether a user is in a group of this name.
-pub async fn is_member(conn: &impl ConnectionTrait, name: &str, user: UserId) -> Result<bool, DbError> {
-    let Some(group) = find_by_name(conn, name).await? else {
-        return Ok(false);
-    };
-    let found = user_group::Entity::find()
-        .filter(user_group::Column::GroupId.eq(group.id))
-        .filter(user_group::Column::UserId.eq(user.0));
-    Ok(found.unique(conn).await?.is_some())
+/// The names of a user's groups.
+pub async fn list_names(conn: &impl ConnectionTrait, user: UserId) -> Result<Vec<String>, DbError> {
+    let of_user = Query::select()
+        .column(user_group::Column::GroupId)
+        .from(user_group::Entity)
+        .and_where(user_group::Column::UserId.eq(user.0))
+        .take();
+    let names = group::Entity::find()
+        .select_only()
+        .column(group::Column::Name)
+        .filter(group::Column::Id.in_subquery(of_user))
+        .into_tuple();
+    Ok(names.all(conn).await?)
 }

@@ -117,6 +117,21 @@ pub async fn claim_use(
     Ok(dialect::execute(conn, sql, [now.into(), id.into(), presented_hash.into()]).await? == 1)
 }
 
+/// Whether a refresh token is the current one of its session.
+pub async fn is_current(
+    conn: &impl ConnectionTrait,
+    id: SessionId,
+    presented_hash: &str,
+) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM auth_sessions WHERE id = ? AND refresh_hash = ? AND revoked_at IS NULL";
+    let statement = dialect::statement(
+        conn.get_database_backend(),
+        sql,
+        [id.into(), presented_hash.into()],
+    );
+    Ok(conn.query_one_raw(statement).await?.is_some())
+}
+
 /// Ends one session of a user; tells whether it was alive.
 pub async fn claim_revocation(
     conn: &impl ConnectionTrait,

@@ -46,6 +46,15 @@ pub struct ListedRow {
     pub is_staff: bool,
 }
 
+/// Somebody by his name.
+#[derive(Clone, Debug, DerivePartialModel)]
+#[sea_orm(entity = "user::Entity")]
+pub struct NamedRow {
+    pub id: i64,
+    pub username: String,
+    pub username_key: String,
+}
+
 /// What a login and every check of a current password need.
 #[derive(Clone, Debug, DerivePartialModel)]
 #[sea_orm(entity = "user::Entity")]
@@ -226,6 +235,17 @@ pub async fn find_credential(
 
 pub async fn find_full(conn: &impl ConnectionTrait, id: UserId) -> Result<Option<user::Model>, DbError> {
     Ok(user::Entity::find_by_id(id.0).unique(conn).await?)
+}
+
+/// Active accounts with these folded names.
+pub async fn list_active_by_keys(
+    conn: &impl ConnectionTrait,
+    keys: &[&str],
+) -> Result<Vec<NamedRow>, DbError> {
+    let found = user::Entity::find()
+        .filter(user::Column::UsernameKey.is_in(keys.iter().copied()))
+        .filter(user::Column::IsActive.eq(true));
+    Ok(found.into_partial_model::<NamedRow>().all(conn).await?)
 }
 
 pub async fn find_id_by_name(

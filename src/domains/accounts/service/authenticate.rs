@@ -35,6 +35,13 @@ impl Authenticate for Accounts {
 
 impl Accounts {
     async fn caller_of_token(&self, token: &str) -> Result<Caller, AccountsError> {
+        let caller = self.holder_of(token).await?;
+        self.note_use(&caller, None, self.now().timestamp());
+        Ok(caller)
+    }
+
+    /// Whose access token this is, if it is good. Asking is no use of it.
+    pub(super) async fn holder_of(&self, token: &str) -> Result<Caller, AccountsError> {
         let now = self.now().timestamp();
         let claims = self.0.jwt.verify(token, TokenType::Access, now).map_err(fault)?;
         let version = i32::try_from(claims.tv).map_err(|_| AccountsError::TokenInvalid)?;
@@ -43,7 +50,6 @@ impl Accounts {
             if caller.user_id != claims.user() {
                 return Err(AccountsError::TokenInvalid);
             }
-            self.note_use(&caller, None, now);
             return Ok(caller);
         }
         let ticket = self.0.cache.ticket();
@@ -65,7 +71,6 @@ impl Accounts {
             key: None,
         };
         self.0.cache.store(ticket, key, caller.clone(), version, None);
-        self.note_use(&caller, None, now);
         Ok(caller)
     }
 

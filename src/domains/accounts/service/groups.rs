@@ -1,7 +1,7 @@
 //! Groups, and the test account of the seed documents.
 
 use secrecy::SecretString;
-use yunque_kernel::auth::UserType;
+use yunque_kernel::auth::{AuthChange, UserType};
 use yunque_kernel::http::idempotency::Claim;
 use yunque_kernel::ids::UserId;
 use yunque_kernel::{DbError, Tx};
@@ -77,35 +77,41 @@ impl Accounts {
             demo_user_created = is_new;
             found.push((DEMO_USERNAME.to_owned(), id));
         }
+        let accounts = self.clone();
         let written = self.0.ctx.db.write("create_group", move |tx: Tx| {
-            let (name, description, found) = (name.clone(), description.clone(), found.clone());
+            let (accounts, found) = (accounts.clone(), found.clone());
+            let (name, description) = (name.clone(), description.clone());
             async move {
                 let is_new = groups::insert_ignore(&tx, &name, &description).await?;
                 let group = groups::find_by_name(&tx, &name)
                     .await?
                     .ok_or(AccountsError::NotFound)?;
-                let mut added = Vec::new();
-                for (member, id) in found {
-                    if groups::insert_member(&tx, group.id, id).await? {
+                let (mut added, mut changes) = (Vec::new(), Vec::new());
+                for (member, user) in found {
+                    if groups::insert_member(&tx, group.id, user).await? {
                         added.push(member);
+                        changes.push(AuthChange::User { user });
                     }
                 }
-                Ok::<_, AccountsError>(GroupReport {
+                let report = GroupReport {
                     id: group.id,
                     name: group.name,
                     is_new,
                     added,
                     demo_user_created,
-                })
+                };
+                Ok::<_, AccountsError>((report, accounts.tell_all(&tx, changes).await?))
             }
         });
-        written.await
+        let (report, heard) = written.await?;
+        heard.everywhere().await;
+        Ok(report)
     }
 
     /// An existing account keeps its password.
     async fn ensure_demo_user(&self, demo: DemoUser) -> Result<(UserId, bool), AccountsError> {
         use secrecy::ExposeSecret as _;
-        if let Some(id) = users::find_id_by_name(self.0.ctx.db.reader(), &name_key(DEMO_USERNAME)).await? {
+        if let Some(id) = self.find_demo_user().await? {
             return Ok((id, false));
         }
         let text = demo.password.unwrap_or_else(|| SecretString::from(DEMO_PASSWORD));
@@ -121,10 +127,22 @@ impl Accounts {
             last_name: "User".to_owned(),
             ..Newcomer::new(new, UserType::Customer)
         };
-        let account = self
+        match self
             .create_unchecked(new, AnswerForm::Cloud, &Claim::none())
-            .await?;
-        Ok((UserId(account.id), true))
+            .await
+        {
+            Ok(account) => Ok((UserId(account.id), true)),
+            // Made by another process meanwhile, unless it is only the address that is taken.
+            Err(taken @ AccountsError::Taken { .. }) => match self.find_demo_user().await? {
+                Some(id) => Ok((id, false)),
+                None => Err(taken),
+            },
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn find_demo_user(&self) -> Result<Option<UserId>, DbError> {
+        users::find_id_by_name(self.0.ctx.db.reader(), &name_key(DEMO_USERNAME)).await
     }
 
     /// Does an active test account still have its public password? A public server must not start
@@ -145,13 +163,5 @@ impl Accounts {
             .verify(&public, Some(user.password))
             .await?
             .is_right())
-    }
-
-    /// Whether a user belongs to a group of this name.
-    ///
-    /// # Errors
-    /// Only the database's.
-    pub async fn is_group_member(&self, group: &str, user: UserId) -> Result<bool, DbError> {
-        groups::is_member(self.0.ctx.db.reader(), group, user).await
     }
 }

@@ -4,6 +4,7 @@
 //! Rows are locked in the order users, files, jobs: call these first.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use yunque_kernel::ids::UserId;
 use yunque_kernel::{DbError, Tx};
@@ -52,16 +53,22 @@ impl Accounts {
         Ok(())
     }
 
-    /// Sets the counter to the true sum and returns by how much it was wrong (positive: too much
-    /// was counted).
+    /// Sets the counter to the true sum, `files` and whatever else counts, and returns by how much it
+    /// was wrong (positive: too much was counted).
     ///
     /// # Errors
     /// Only the database's.
-    pub async fn recompute_space(&self, tx: &Tx, user: UserId, sum: u64) -> Result<i64, DbError> {
-        let sum = i64::try_from(sum).unwrap_or(i64::MAX);
+    pub async fn recompute_space(&self, tx: &Tx, user: UserId, files: u64) -> Result<i64, DbError> {
         let Some(row) = users::lock(tx, user).await? else {
             return Ok(0);
         };
+        let hooks = self.0.space_hooks.read();
+        let hooks = hooks.unwrap_or_else(PoisonError::into_inner).clone();
+        let mut sum = files;
+        for hook in hooks {
+            sum = sum.saturating_add(hook.space_of(tx, user).await?);
+        }
+        let sum = i64::try_from(sum).unwrap_or(i64::MAX);
         let drift = row.used_space - sum;
         if drift != 0 {
             space::update_space(tx, user, sum).await?;

@@ -134,6 +134,31 @@ impl Accounts {
         }
     }
 
+    /// Looks at an access or refresh token of any surface: would it be accepted where it belongs?
+    ///
+    /// # Errors
+    /// `TokenInvalid`, `TokenExpired`. A refresh token that was used is only invalid here, because nobody tries to
+    /// use it.
+    pub async fn check_token(&self, token: &str) -> Result<(), AccountsError> {
+        let now = self.now().timestamp();
+        match self.0.jwt.verify(token, TokenType::Refresh, now) {
+            Ok(claims) => self.check_refresh(&claims, &sha256_hex(token)).await,
+            Err(TokenFault::Expired) => Err(AccountsError::TokenExpired),
+            Err(TokenFault::Invalid) => self.holder_of(token).await.map(drop),
+        }
+    }
+
+    async fn check_refresh(&self, claims: &Claims, presented: &str) -> Result<(), AccountsError> {
+        let (reader, session) = (self.0.ctx.db.reader(), claims.session());
+        let state = sessions::find_state(reader, session).await?;
+        let live = state.is_some_and(|state| is_live(&state, claims));
+        if live && sessions::is_current(reader, session, presented).await? {
+            Ok(())
+        } else {
+            Err(AccountsError::TokenInvalid)
+        }
+    }
+
     /// Nobody can know of a rotation before its answer is on the way, so its time is taken after the
     /// commit. Whoever finds it open came before.
     async fn settle_rotation(&self, session: SessionId, generation: i32) {
@@ -245,8 +270,11 @@ impl Accounts {
 }
 
 fn fits(state: &SessionState, surface: Surface, claims: &Claims) -> bool {
-    state.surface == surface.as_str()
-        && state.user_id == claims.user_id
+    state.surface == surface.as_str() && is_live(state, claims)
+}
+
+fn is_live(state: &SessionState, claims: &Claims) -> bool {
+    state.user_id == claims.user_id
         && state.is_active
         && i64::from(state.token_version) == claims.tv
         && state.revoked_at.is_none()

@@ -173,12 +173,7 @@ async fn groups_are_made_once_with_the_test_account() {
     assert!(again.added.is_empty() && !again.demo_user_created);
     assert!(srv.accounts.demo_password_in_use().await.expect("checked"));
     let demo = srv.accounts.resolve_user("developer").await.expect("found");
-    assert!(
-        srv.accounts
-            .is_group_member("developer", demo)
-            .await
-            .expect("read")
-    );
+    assert!(srv.accounts.is_in_group(demo, "developer").await.expect("read"));
     srv.accounts
         .console_set_password(demo, &"a private password".into())
         .await

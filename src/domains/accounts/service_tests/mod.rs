@@ -2,6 +2,7 @@
 //! HTTP is in `tests/it`.
 
 mod admin;
+mod contacts;
 mod keys;
 mod sessions;
 mod throttle;
