@@ -19,6 +19,8 @@ mod m0005_files;
 mod m0006_password_reset;
 mod m0007_support;
 mod m0008_login_attempts;
+mod m0009_chat;
+mod m0010_chat_notices;
 mod schema;
 
 /// Applies and rolls back the migrations below, in this order.
@@ -36,6 +38,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_password_reset::Migration),
             Box::new(m0007_support::Migration),
             Box::new(m0008_login_attempts::Migration),
+            Box::new(m0009_chat::Migration),
+            Box::new(m0010_chat_notices::Migration),
         ]
     }
 }

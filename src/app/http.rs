@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use poem::http::Method;
 use poem_openapi::OpenApi;
+use yunque_chat::dto::{ChatClientFrame, ChatServerFrame, NotificationClientFrame, NotificationServerFrame};
 use yunque_kernel::Code;
 use yunque_kernel::auth::{Authenticate, ScopeTable};
-use yunque_kernel::http::openapi::{Document, Info, error_codes_json};
+use yunque_kernel::http::openapi::{Channel, Document, Info, error_codes_json};
 use yunque_kernel::http::{AppBuilder, Handler, HttpDeps};
 
 use super::App;
 
 const TITLE: &str = "Yunque";
-const DESCRIPTION: &str = "Accounts, files, and the jobs between them, in one server.\n\n\
+const DESCRIPTION: &str = "Accounts, files, support chat and chat rooms, in one server.\n\n\
     Every path answers with and without a slash at the end. Errors have one shape: `error` (for people), `code` \
     (for programs), `errors` (by field). Texts are Chinese, or English with `Accept-Language: en`.";
 
@@ -26,6 +27,9 @@ const SCOPES: &[(&str, &str)] = &[
     ("/api/users", "agents"),
     ("/api/chat/sessions", "agents"),
     ("/ws/chat/sessions", "agents"),
+    ("/api/chat", "chat"),
+    ("/ws/chat", "chat"),
+    ("/ws/notifications", "chat"),
 ];
 
 impl App {
@@ -36,6 +40,8 @@ impl App {
             self.files.api(),
             self.support.api(),
             self.support.sockets(&self.ws),
+            self.chat.api(),
+            self.chat.sockets(&self.ws),
             self.system.api(),
         )
     }
@@ -55,6 +61,7 @@ impl App {
         AppBuilder::new(deps)
             .api(api)
             .document(&document)
+            .sockets(&socket_document())
             .route(Method::GET, "/metrics", self.system.metrics_endpoint())
             .route(Method::GET, "/oss/*path", yunque_files::api::private_bucket)
             .data(authenticate)
@@ -73,6 +80,7 @@ const TABLES: &[&[Code]] = &[
     yunque_kernel::image::codes::ALL,
     yunque_kernel::ws::codes::ALL,
     yunque_support::codes::ALL,
+    yunque_chat::codes::ALL,
 ];
 
 fn info(server: &str) -> Info {
@@ -90,6 +98,21 @@ pub fn document() -> Document {
         Document::of::<T>(&info("/"), TABLES)
     }
     of(App::api)
+}
+
+/// The published description of the sockets.
+pub fn socket_document() -> Document {
+    let channels = [
+        Channel::of::<ChatClientFrame, ChatServerFrame>("chat_room", "/ws/chat/{room_id}/", "A chat room")
+            .parameter("room_id", "Id of the room.")
+            .resumes(),
+        Channel::of::<NotificationClientFrame, NotificationServerFrame>(
+            "notifications",
+            "/ws/notifications/",
+            "The caller's notifications",
+        ),
+    ];
+    Document::of_sockets(&info("/"), &channels)
 }
 
 /// `openapi/error-codes.json`.

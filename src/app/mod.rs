@@ -14,6 +14,7 @@ mod workers;
 use std::sync::Arc;
 
 use yunque_accounts::Accounts;
+use yunque_chat::Chat;
 use yunque_files::{Files, Staging};
 use yunque_kernel::auth::{KeyUse, Keys, Passwords, SecretKeyMismatch, SecretKeyState, check_secret_key};
 use yunque_kernel::config::ConfigFault;
@@ -31,7 +32,7 @@ use yunque_kernel::{Clock, Ctx, DbError};
 use yunque_support::Support;
 use yunque_system::System;
 
-pub use http::{document, error_codes};
+pub use http::{document, error_codes, socket_document};
 use schema::{Schema, SchemaError};
 pub use settings::{AppEnv, Settings};
 
@@ -82,6 +83,7 @@ pub struct App {
     pub accounts: Accounts,
     pub files: Files,
     pub support: Support,
+    pub chat: Chat,
     pub ws: Ws,
     pub system: System,
     body_memory: BodyMemory,
@@ -159,6 +161,9 @@ impl App {
         let files = Files::new(ctx.clone(), accounts.clone(), staging, settings.files.clone());
         accounts.on_purge(Arc::new(files.clone()));
         let support = Support::new(ctx.clone(), accounts.clone(), settings.support);
+        let chat = Chat::new(ctx.clone(), accounts.clone(), settings.chat.clone());
+        accounts.on_purge(Arc::new(chat.clone()));
+        accounts.on_recount(Arc::new(chat.clone()));
         let ws = Ws::new(WsDeps {
             settings: settings.ws.clone(),
             origins: Origins::new(&settings.http),
@@ -178,6 +183,7 @@ impl App {
             accounts,
             files,
             support,
+            chat,
             ws,
             system,
         };

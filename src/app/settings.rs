@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use yunque_accounts::AccountsSettings;
+use yunque_chat::ChatSettings;
 use yunque_files::FilesSettings;
 use yunque_kernel::auth::AuthSettings;
 use yunque_kernel::config::{ConfigFault, ConfigFaults, Env, Reader, Setting, SettingView};
@@ -54,6 +55,7 @@ pub struct Settings {
     pub accounts: AccountsSettings,
     pub files: FilesSettings,
     pub support: SupportSettings,
+    pub chat: ChatSettings,
     /// What was read, for `config show`.
     pub views: Vec<SettingView>,
     /// Risky values that do not stop the start.
@@ -116,6 +118,7 @@ impl Settings {
             accounts: AccountsSettings::read(r.section("Accounts")),
             files: FilesSettings::read(r.section("Files")),
             support: SupportSettings::read(r.section("Support chat")),
+            chat: ChatSettings::read(r.section("Chat rooms")),
             data_dir,
             views: Vec::new(),
             warnings: Vec::new(),

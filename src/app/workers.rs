@@ -26,6 +26,7 @@ impl App {
         all.push(Mailer::schedule());
         all.extend(self.accounts.schedules());
         all.extend(self.files.schedules());
+        all.extend(self.chat.schedules());
         all
     }
 

@@ -15,6 +15,7 @@ use super::output;
 use crate::app::{self, StartError};
 
 const CODES_FILE: &str = "error-codes.json";
+const SOCKETS_FILE: &str = "asyncapi.json";
 /// Differences that are listed; more say no more.
 const SHOWN: usize = 20;
 
@@ -27,7 +28,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Write openapi.json and error-codes.json
+    /// Write openapi.json, asyncapi.json and error-codes.json
     #[command(
         after_help = "Examples:\n  yunque openapi export\n  yunque openapi export --check\n  \
         yunque openapi export --format yaml --dir /tmp/api"
@@ -59,7 +60,11 @@ impl Args {
             Format::Json => ("openapi.json", document.json()),
             Format::Yaml => ("openapi.yaml", document.yaml()),
         };
-        let files = [(dir.join(name), text), (dir.join(CODES_FILE), app::error_codes())];
+        let files = [
+            (dir.join(name), text),
+            (dir.join(SOCKETS_FILE), app::socket_document().json()),
+            (dir.join(CODES_FILE), app::error_codes()),
+        ];
         let problems = document.problems();
         for problem in &problems {
             eprintln!("problem: {problem}");

@@ -13,6 +13,7 @@ mod support;
 
 mod accounts;
 mod agents;
+mod chat_rooms;
 mod cli;
 mod files;
 mod guards;

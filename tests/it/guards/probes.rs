@@ -139,9 +139,7 @@ async fn public_operations_do_not_look_at_credentials() {
 #[tokio::test]
 async fn keys_without_the_right_are_403() {
     let stage = Stage::set().await;
-    let narrow = stage
-        .key(&stage.owner, &["chat:write", "ai:write", "users:write"])
-        .await;
+    let narrow = stage.key(&stage.owner, &["ai:write", "users:write"]).await;
     let reader = stage.key(&stage.owner, &["cloud:read"]).await;
     let full = stage.key(&stage.owner, &["*"]).await;
     let admins = stage.key(&stage.admin, &["*"]).await;
@@ -204,6 +202,27 @@ const GOOD: &[(&str, &str)] = &[
         r#"{"content":"stolen"}"#,
     ),
     ("POST /api/chat/sessions/{id}/assign/", r#"{"agent_id":1}"#),
+    ("PATCH /api/chat/rooms/{room_id}/", r#"{"name":"stolen"}"#),
+    (
+        "PUT /api/chat/rooms/{room_id}/",
+        r#"{"name":"stolen","room_type":"public"}"#,
+    ),
+    ("POST /api/chat/rooms/{room_id}/transfer/", r#"{"user_id":1}"#),
+    ("POST /api/chat/rooms/{room_id}/invite/", r#"{"user_ids":[2]}"#),
+    ("PATCH /api/chat/rooms/{room_id}/me/", r#"{"notify":"none"}"#),
+    (
+        "PATCH /api/chat/rooms/{room_id}/members/{user_id}/",
+        r#"{"role":"member"}"#,
+    ),
+    (
+        "POST /api/chat/rooms/{room_id}/messages/",
+        r#"{"content":"stolen"}"#,
+    ),
+    (
+        "PATCH /api/chat/messages/{message_id}/",
+        r#"{"content":"stolen"}"#,
+    ),
+    ("PUT /api/chat/messages/{message_id}/", r#"{"content":"stolen"}"#),
     ("PATCH /file/{id}/", r#"{"name":"stolen.txt"}"#),
     ("PUT /file/{id}/", r#"{"name":"stolen.txt","path":"/"}"#),
     (
@@ -224,7 +243,10 @@ async fn strangers_get_404_and_change_nothing() {
             .iter()
             .find(|(name, _)| *name == probe.operation)
             .map(|(_, b)| ("application/json", b.as_bytes()));
-        let expected = if probe.names == Names::Support { 403 } else { 404 };
+        let expected = match probe.names {
+            Names::Support | Names::Room => 403,
+            _ => 404,
+        };
         let reply = stage.call(&stage.stranger.client, probe, body).await;
         assert_eq!(reply.status, expected, "{}: {}", probe.operation, reply.text());
         assert!(

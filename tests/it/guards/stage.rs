@@ -21,6 +21,44 @@ pub struct Stage {
     /// The owner's support session, and what was said in it.
     support: i64,
     said: i64,
+    chat: Chat,
+}
+
+/// What the owner has in chat rooms.
+struct Chat {
+    /// A private room of the owner, and what was said in it.
+    room: i64,
+    message: i64,
+    /// To a room of the admin.
+    invite: i64,
+    /// Of that invitation.
+    notification: i64,
+}
+
+impl Chat {
+    async fn set(owner: &User, admin: &User) -> Self {
+        let id = |value: &Value| value["id"].as_i64().expect("id");
+        let private = json!({ "name": "of the owner", "room_type": "private" });
+        let room = id(&owner
+            .client
+            .post("/api/chat/rooms/", private.clone())
+            .await
+            .expect(201));
+        let path = format!("/api/chat/rooms/{room}/messages/");
+        let said = json!({ "content": "of the owner" });
+        let message = id(&owner.client.post(&path, said).await.expect(201));
+        let other = id(&admin.client.post("/api/chat/rooms/", private).await.expect(201));
+        let path = format!("/api/chat/rooms/{other}/invite/");
+        let whom = json!({ "user_ids": [owner.id] });
+        admin.client.post(&path, whom).await.expect(200);
+        let first = |list: Value| id(&list[0]);
+        Chat {
+            room,
+            message,
+            invite: first(owner.client.get("/api/chat/invites/").await.expect(200)),
+            notification: first(owner.client.get("/api/chat/notifications/").await.expect(200)),
+        }
+    }
 }
 
 impl Stage {
@@ -50,6 +88,7 @@ impl Stage {
             .post(&path, json!({ "content": "of the owner" }))
             .await;
         let said = sent.expect(201)["id"].as_i64().expect("id");
+        let chat = Chat::set(&owner, &admin).await;
         let second = srv.login("owner", &owner.password).await;
         let session = jwt::claims(&second.access)["sid"].as_i64().expect("sid");
         Stage {
@@ -61,6 +100,7 @@ impl Stage {
             session,
             support,
             said,
+            chat,
         }
     }
 
@@ -71,10 +111,18 @@ impl Stage {
             Names::Support => self.support,
             _ => self.owner.id,
         };
+        let message = match probe.names {
+            Names::Room => self.chat.message,
+            _ => self.said,
+        };
         let path = path
+            .replace("{room_id}", &self.chat.room.to_string())
+            .replace("{user_id}", &self.owner.id.to_string())
+            .replace("{invite_id}", &self.chat.invite.to_string())
+            .replace("{notification_id}", &self.chat.notification.to_string())
             .replace("{id}", &id.to_string())
             .replace("{sid}", &self.session.to_string())
-            .replace("{message_id}", &self.said.to_string())
+            .replace("{message_id}", &message.to_string())
             .replace("{file}", "0123456789abcdef0123456789abcdef.png");
         assert!(!path.contains('{'), "{}", probe.operation);
         (method.parse().expect("a method"), path)
@@ -112,6 +160,11 @@ impl Stage {
             "space": get("/file/storage-info/".into()).await,
             "support": get(format!("/api/chat/sessions/{}/", self.support)).await,
             "said": get(format!("/api/chat/sessions/{}/messages/", self.support)).await,
+            "room": get(format!("/api/chat/rooms/{}/", self.chat.room)).await,
+            "members": get(format!("/api/chat/rooms/{}/members/", self.chat.room)).await,
+            "messages": get(format!("/api/chat/rooms/{}/messages/", self.chat.room)).await,
+            "invites": get("/api/chat/invites/".into()).await,
+            "notifications": get("/api/chat/notifications/".into()).await,
             "sessions": get("/user/sessions/".into()).await.as_array().expect("list").len(),
         })
     }

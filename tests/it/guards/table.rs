@@ -25,6 +25,10 @@ pub enum Names {
     Session,
     /// A support session; those of others are refused rather than hidden.
     Support,
+    /// A chat room, or a message in it; refused like support sessions.
+    Room,
+    /// What somebody was told, or invited to.
+    Notice,
 }
 
 pub struct Probe {
@@ -41,7 +45,7 @@ const fn probe(operation: &'static str, who: Who, names: Names) -> Probe {
     }
 }
 
-use Names::{Account, File, Nothing, Session as OneSession, Support};
+use Names::{Account, File, Nothing, Notice, Room, Session as OneSession, Support};
 use Who::{Admin, Anyone, Login, Session, Signed};
 
 pub const PROBES: &[Probe] = &[
@@ -70,6 +74,9 @@ pub const PROBES: &[Probe] = &[
     probe("POST /user/forgot-password/", Anyone, Nothing),
     probe("POST /user/reset-password/", Anyone, Nothing),
     probe("POST /api/token/", Anyone, Nothing),
+    probe("POST /api/token/refresh/", Anyone, Nothing),
+    probe("POST /api/token/verify/", Anyone, Nothing),
+    probe("POST /api/token/logout/", Session, Nothing),
     probe("POST /api/users/register/", Anyone, Nothing),
     probe("POST /api/users/reset_password/", Anyone, Nothing),
     probe("POST /api/users/forgot_password/", Anyone, Nothing),
@@ -131,7 +138,77 @@ pub const PROBES: &[Probe] = &[
         Login,
         Support,
     ),
+    probe("GET /api/chat/test/", Anyone, Nothing),
+    probe("GET /api/chat/test/{file}/", Anyone, Nothing),
+    probe("GET /api/chat/rooms/", Login, Nothing),
+    probe("POST /api/chat/rooms/", Login, Nothing),
+    probe("POST /api/chat/direct/", Login, Nothing),
+    probe("GET /api/chat/rooms/{room_id}/", Login, Room),
+    probe("PATCH /api/chat/rooms/{room_id}/", Login, Room),
+    probe("PUT /api/chat/rooms/{room_id}/", Login, Room),
+    probe("DELETE /api/chat/rooms/{room_id}/", Login, Room),
+    probe("POST /api/chat/rooms/{room_id}/join/", Login, Room),
+    probe("POST /api/chat/rooms/{room_id}/leave/", Login, Nothing),
+    probe("POST /api/chat/rooms/{room_id}/transfer/", Login, Room),
+    probe("POST /api/chat/rooms/{room_id}/invite/", Login, Room),
+    probe("GET /api/chat/rooms/{room_id}/online/", Login, Room),
+    probe("GET /api/chat/rooms/{room_id}/members/", Login, Room),
+    probe("PATCH /api/chat/rooms/{room_id}/me/", Login, Room),
+    probe("PATCH /api/chat/rooms/{room_id}/members/{user_id}/", Login, Room),
+    probe(
+        "POST /api/chat/rooms/{room_id}/members/{user_id}/kick/",
+        Login,
+        Room,
+    ),
+    probe(
+        "POST /api/chat/rooms/{room_id}/members/{user_id}/mute/",
+        Login,
+        Room,
+    ),
+    probe(
+        "POST /api/chat/rooms/{room_id}/members/{user_id}/unmute/",
+        Login,
+        Room,
+    ),
+    probe(
+        "POST /api/chat/rooms/{room_id}/members/{user_id}/ban/",
+        Login,
+        Room,
+    ),
+    probe(
+        "POST /api/chat/rooms/{room_id}/members/{user_id}/unban/",
+        Login,
+        Room,
+    ),
+    probe("GET /api/chat/rooms/{room_id}/messages/", Login, Room),
+    probe("POST /api/chat/rooms/{room_id}/messages/", Login, Room),
+    probe("POST /api/chat/rooms/{room_id}/read/", Login, Room),
+    probe("GET /api/chat/messages/search/", Login, Nothing),
+    probe("GET /api/chat/messages/{message_id}/", Login, Room),
+    probe("PATCH /api/chat/messages/{message_id}/", Login, Room),
+    probe("PUT /api/chat/messages/{message_id}/", Login, Room),
+    probe("DELETE /api/chat/messages/{message_id}/", Login, Room),
+    probe("DELETE /api/chat/messages/{message_id}/delete/", Login, Room),
+    probe("GET /api/chat/messages/{message_id}/reads/", Login, Room),
+    probe("POST /api/chat/messages/{message_id}/read/", Login, Room),
+    probe("GET /api/chat/unread/", Login, Nothing),
+    probe("POST /api/chat/upload/", Login, Nothing),
+    probe("GET /api/chat/invites/", Login, Nothing),
+    probe("POST /api/chat/invites/{invite_id}/accept/", Login, Notice),
+    probe("POST /api/chat/invites/{invite_id}/decline/", Login, Notice),
+    probe("GET /api/chat/notifications/", Login, Nothing),
+    probe("GET /api/chat/notifications/unread_count/", Login, Nothing),
+    probe("POST /api/chat/notifications/read_all/", Login, Nothing),
+    probe(
+        "POST /api/chat/notifications/{notification_id}/read/",
+        Login,
+        Notice,
+    ),
+    probe("DELETE /api/chat/notifications/{notification_id}/", Login, Notice),
     // A plain request is told to come as a WebSocket before the session is looked at.
+    probe("GET /ws/chat/{room_id}/", Login, Nothing),
+    probe("GET /ws/notifications/", Login, Nothing),
+    probe("GET /media/chat_files/{file}/", Anyone, Nothing),
     probe("GET /ws/chat/sessions/{id}/", Login, Nothing),
     probe("GET /media/chat_images/{file}/", Anyone, Nothing),
     probe("GET /media/avatars/{file}/", Anyone, Nothing),

@@ -1,5 +1,5 @@
 //! `/ws/…`: what holds for every socket, seen through that of support sessions. Faults of the protocol
-//! and limits are tested beside the layer (`src/kernel/ws/tests`).
+//! and limits are tested beside the layer (`src/kernel/ws/tests`). Chat rooms use the same client.
 
 mod heartbeat;
 mod instances;
@@ -12,31 +12,49 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::support::{self, TestServer, User};
 
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 
 /// A socket that keeps the order of everything it gets.
-struct Socket {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub struct Socket {
+    pub stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-async fn knock(srv: &TestServer, target: &str, headers: &[(&str, &str)]) -> Result<Socket, Error> {
+pub async fn knock(srv: &TestServer, target: &str, headers: &[(&str, &str)]) -> Result<Socket, Error> {
+    let connecting = tokio_tungstenite::connect_async(request(srv, target, headers));
+    let (stream, _) = tokio::time::timeout(SOON, connecting).await.expect("in time")?;
+    Ok(Socket { stream })
+}
+
+/// A socket whose kernel keeps little for it, so that the server notices soon when it is not read.
+pub async fn narrow(srv: &TestServer, target: &str) -> Socket {
+    let address = srv.client.base().trim_start_matches("http://");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let stream = socket.connect(address.parse().expect("an address")).await;
+    let plain = MaybeTlsStream::Plain(stream.expect("a connection"));
+    let (stream, _) = tokio_tungstenite::client_async(request(srv, target, &[]), plain)
+        .await
+        .expect("upgraded");
+    Socket { stream }
+}
+
+fn request(srv: &TestServer, target: &str, headers: &[(&str, &str)]) -> Request {
     let url = format!("{}{target}", srv.client.base().replace("http://", "ws://"));
     let mut request = url.into_client_request().expect("a request");
     for (name, value) in headers {
         let name: hyper::header::HeaderName = name.parse().expect("name");
         request.headers_mut().append(name, value.parse().expect("value"));
     }
-    let connecting = tokio_tungstenite::connect_async(request);
-    let (stream, _) = tokio::time::timeout(SOON, connecting).await.expect("in time")?;
-    Ok(Socket { stream })
+    request
 }
 
 fn path_of(session: i64, user: &User) -> String {
@@ -44,7 +62,7 @@ fn path_of(session: i64, user: &User) -> String {
 }
 
 /// A socket and its greeting.
-async fn greeted(srv: &TestServer, target: &str) -> (Socket, Value) {
+pub async fn greeted(srv: &TestServer, target: &str) -> (Socket, Value) {
     let mut socket = knock(srv, target, &[]).await.expect("upgraded");
     let greeting = socket.next().await;
     assert_eq!(greeting["type"], "connection_established", "{greeting}");
@@ -56,23 +74,23 @@ async fn join(srv: &TestServer, session: i64, user: &User) -> Socket {
 }
 
 /// Code of the close and of the `error` frame before it.
-async fn refused(srv: &TestServer, target: &str) -> (u16, String) {
+pub async fn refused(srv: &TestServer, target: &str) -> (u16, String) {
     knock(srv, target, &[]).await.expect("upgraded").end().await
 }
 
 impl Socket {
-    async fn send(&mut self, frame: Value) {
+    pub async fn send(&mut self, frame: Value) {
         let text = frame.to_string();
         self.stream.send(Message::text(text)).await.expect("sent");
     }
 
-    async fn say(&mut self, text: &str) {
+    pub async fn say(&mut self, text: &str) {
         self.send(json!({ "type": "chat_message", "content": text }))
             .await;
     }
 
     /// The next frame.
-    async fn next(&mut self) -> Value {
+    pub async fn next(&mut self) -> Value {
         loop {
             let next = tokio::time::timeout(SOON, self.stream.next())
                 .await
@@ -86,7 +104,7 @@ impl Socket {
     }
 
     /// The next frame of a type; others are skipped.
-    async fn of(&mut self, kind: &str) -> Value {
+    pub async fn of(&mut self, kind: &str) -> Value {
         loop {
             let frame = self.next().await;
             if frame["type"] == kind {
@@ -96,40 +114,44 @@ impl Socket {
     }
 
     /// The next message of the session.
-    async fn message(&mut self) -> Value {
+    pub async fn message(&mut self) -> Value {
         self.of("chat_message").await["message"].clone()
     }
 
-    async fn silent(&mut self, for_ms: u64) {
+    pub async fn silent(&mut self, for_ms: u64) {
         let waiting = tokio::time::timeout(Duration::from_millis(for_ms), self.stream.next()).await;
         assert!(waiting.is_err(), "{waiting:?}");
     }
 
-    async fn end(&mut self) -> (u16, String) {
-        let mut error = String::new();
+    /// How it ends: the close code, and the code of the `error` frame before it.
+    pub async fn end(&mut self) -> (u16, String) {
+        let (frames, code) = self.rest().await;
+        let last = frames.iter().rev().find(|frame| frame["type"] == "error");
+        let error = last.map_or("", |e| e["code"].as_str().expect("a code"));
+        (code, error.to_owned())
+    }
+
+    /// Every frame until the end, and the close code.
+    pub async fn rest(&mut self) -> (Vec<Value>, u16) {
+        let mut frames = Vec::new();
         loop {
             match tokio::time::timeout(SOON, self.stream.next())
                 .await
                 .expect("in time")
             {
-                Some(Ok(Message::Text(text))) => {
-                    let frame: Value = serde_json::from_str(&text).expect("JSON");
-                    if frame["type"] == "error" {
-                        error = frame["code"].as_str().expect("a code").to_owned();
-                    }
-                }
+                Some(Ok(Message::Text(text))) => frames.push(serde_json::from_str(&text).expect("JSON")),
                 Some(Ok(Message::Close(close))) => {
                     let code = close.map_or(1005, |CloseFrame { code, .. }| code.into());
-                    return (code, error);
+                    return (frames, code);
                 }
                 Some(Ok(_)) => {}
-                _ => return (1006, error),
+                _ => return (frames, 1006),
             }
         }
     }
 }
 
-fn ended(code: u16, error: &str) -> (u16, String) {
+pub fn ended(code: u16, error: &str) -> (u16, String) {
     (code, error.to_owned())
 }
 

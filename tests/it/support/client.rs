@@ -46,6 +46,24 @@ impl Reply {
         assert!(body["error"].is_string(), "{body}");
         body
     }
+
+    /// The same for an error with exactly this text, repeated as `detail` where the contract wants that.
+    #[track_caller]
+    pub fn refused_with(self, status: u16, code: &str, text: &str) -> Value {
+        let body = self.refused(status, code);
+        assert_eq!(body["error"], text, "{body}");
+        if matches!(status, 401 | 403 | 404 | 405 | 429) {
+            assert_eq!(body["detail"], text, "{body}");
+        }
+        body
+    }
+
+    /// A 400 for one field, with exactly this text.
+    #[track_caller]
+    pub fn faulted(self, field: &str, text: &str) {
+        let body = self.refused_with(400, "validation_error", text);
+        assert_eq!(body["errors"], serde_json::json!({ field: [text] }), "{body}");
+    }
 }
 
 /// Speaks to one server, perhaps as somebody.

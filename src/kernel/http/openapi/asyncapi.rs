@@ -113,7 +113,11 @@ impl Document {
         for (channel, unions) in channels.iter().zip(&unions) {
             let names: Vec<Vec<String>> = unions
                 .iter()
-                .map(|union| messages_of(channel.name, &schemas[union], &mut messages))
+                .zip(["client", "server"])
+                .map(|(union, side)| {
+                    let prefix = format!("{}.{side}", channel.name);
+                    messages_of(&prefix, &schemas[union], &mut messages)
+                })
                 .collect();
             let [from_client, from_server] = [0, 1].map(|side| &names[side]);
             described.insert(channel.name.into(), channel.describe(&[from_client, from_server]));
@@ -144,13 +148,13 @@ impl Document {
     }
 }
 
-/// Adds a message for each arm of a union; tells their names. The same arm in another channel is
-/// another message, since the schemas may differ.
-fn messages_of(channel: &str, union: &Value, messages: &mut Map<String, Value>) -> Vec<String> {
+/// Adds a message for each arm of a union; tells their names. The same arm in another channel, or in
+/// the other direction, is another message, since the schemas differ.
+fn messages_of(prefix: &str, union: &Value, messages: &mut Map<String, Value>) -> Vec<String> {
     let arms = union["discriminator"]["mapping"].as_object();
     let mut names = Vec::new();
     for (kind, schema) in arms.into_iter().flatten() {
-        let name = format!("{channel}.{kind}");
+        let name = format!("{prefix}.{kind}");
         let message = json!({ "name": kind, "title": kind, "payload": { "$ref": schema } });
         messages.insert(name.clone(), message);
         names.push(name);
@@ -242,7 +246,7 @@ mod tests {
                 .map(Vec::len),
             Some(2)
         );
-        let payload = &document["components"]["messages"]["talk.said"]["payload"]["$ref"];
+        let payload = &document["components"]["messages"]["talk.server.said"]["payload"]["$ref"];
         let schema = payload
             .as_str()
             .and_then(|p| document.pointer(&p[1..]))

@@ -1,0 +1,23 @@
+//! Every query of this domain, by table.
+//!
+//! Whoever changes a room, its members or its messages locks the room's row first. Ids and `seq` of
+//! messages are therefore given out in the order of their commits inside a room, and the counters
+//! in the row are exact.
+
+mod invites;
+mod members;
+mod messages;
+mod notifications;
+mod reads;
+mod rooms;
+mod search;
+mod uploads;
+
+pub use invites::*;
+pub use members::*;
+pub use messages::*;
+pub use notifications::*;
+pub use reads::*;
+pub use rooms::*;
+pub use search::*;
+pub use uploads::*;
