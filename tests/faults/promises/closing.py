@@ -131,7 +131,7 @@ def ended(ending, tree, servers, wrong, lost):
     person, session = ending.whose, tree.ids["session"]
     # Those who ended before have new tokens to be witnesses with.
     other = (tree.agent if person is tree.customer else tree.customer).login(one)
-    # On the surface whose refresh tokens there is an endpoint for.
+    # On the surface whose endpoints the endings call.
     person.login(one, "/user/login/")
     gone = Session(person, one)
     first = [person.socket(server, session) for server in servers]

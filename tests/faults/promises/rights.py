@@ -160,6 +160,7 @@ def rights():
         "update_user_settings_email": own(body=new_address),
         "logout_user": own(body=lambda _, __: {}, leaves=True, spends=True),
         "logout_user_everywhere": own(leaves=True, spends=True),
+        "logout_token": own(body=lambda _, __: {}, leaves=True, spends=True),
         # --- files ---
         "list_files": own(),
         "upload_files": own(body=new_file),
