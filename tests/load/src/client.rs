@@ -53,6 +53,7 @@ impl Conn {
     /// As [`Conn::exchange`].
     pub async fn receive(&mut self) -> io::Result<u16> {
         self.buffer.clear();
+        self.body = 0..0;
         let mut looked_at = 0;
         let head = loop {
             self.more().await?;
@@ -74,6 +75,11 @@ impl Conn {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
+    }
+
+    /// The connection after an upgrade, and what came behind the last answer.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer[self.body.end..].to_vec())
     }
 
     /// The body of the last answer.

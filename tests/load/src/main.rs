@@ -6,10 +6,12 @@
 
 mod bare;
 mod client;
+mod crowd;
 mod drive;
 mod noop;
 mod scenario;
 mod server;
+mod socket;
 mod table;
 
 use std::net::SocketAddr;
@@ -40,12 +42,20 @@ enum Command {
         /// Seconds of each measurement
         #[arg(long, default_value_t = 5)]
         seconds: u64,
-        /// startup, login, profile, accept, complete, support, jobs; all of them when none is named
+        /// All of them when none is named
         scenarios: Vec<Scenario>,
     },
     /// The bare profile server
     #[command(hide = true)]
     BareProfile {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        database: String,
+    },
+    /// The bare server of chat rooms
+    #[command(hide = true)]
+    BareChat {
         #[arg(long)]
         listen: SocketAddr,
         #[arg(long)]
@@ -83,6 +93,20 @@ enum Command {
         #[arg(long)]
         seconds: u64,
     },
+    /// The broadcast servers that chat rooms are compared with, by themselves
+    #[command(hide = true)]
+    SocketPeers {
+        /// As for `run`
+        #[arg(long, value_name = "DIR")]
+        sockets: PathBuf,
+        #[arg(long, default_value_t = 1000)]
+        receivers: usize,
+        /// Bytes of a frame
+        #[arg(long, default_value_t = 560)]
+        length: u64,
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
     /// A worker for jobs that do nothing
     #[command(hide = true)]
     NoopWorker {
@@ -97,7 +121,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // The driver takes one thread, like wrk -t1; what stands for a server takes what a server takes.
     let built = match cli.command {
-        Command::Run { .. } => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Command::Run { .. } | Command::SocketPeers { .. } => {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()
+        }
         _ => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
     };
     let result = built
@@ -120,6 +146,7 @@ async fn run(command: Command) -> Result<(), Fault> {
             scenarios,
         } => scenario::run(&peers, Duration::from_secs(seconds), &scenarios).await,
         Command::BareProfile { listen, database } => bare::profile::serve(listen, &database).await,
+        Command::BareChat { listen, database } => bare::chat::serve(listen, &database).await,
         Command::BareAccept {
             database,
             folder,
@@ -154,6 +181,12 @@ async fn run(command: Command) -> Result<(), Fault> {
             println!("{}", bare::hashes::per_second(Duration::from_secs(seconds))?);
             Ok(())
         }
+        Command::SocketPeers {
+            sockets,
+            receivers,
+            length,
+            seconds,
+        } => scenario::peers_alone(&sockets, receivers, length, Duration::from_secs(seconds)).await,
         Command::NoopWorker { link, concurrency } => noop::Noops::open(&link).await?.work(concurrency).await,
     }
 }

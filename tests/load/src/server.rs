@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,6 +26,7 @@ const LIMITS: &[(&str, &str)] = &[
     ("RATE_LIMIT_FILE_CREATE", "100000000/min"),
     ("RATE_LIMIT_CHAT_SEND", "100000000/min"),
     ("RATE_LIMIT_CHAT_BURST", "1000000"),
+    ("WS_FRAME_RATE", "100000000/min"),
 ];
 
 /// The servers to test on.
@@ -42,6 +44,9 @@ pub struct Peers {
     /// A folder with bullmq in node_modules
     #[arg(long, value_name = "DIR")]
     pub bullmq: Option<PathBuf>,
+    /// A folder with ws and bun in node_modules
+    #[arg(long, value_name = "DIR")]
+    pub sockets: Option<PathBuf>,
     /// Where data folders are made; a real disk
     #[arg(long, value_name = "DIR", default_value = "/tmp")]
     pub scratch: PathBuf,
@@ -157,11 +162,9 @@ impl Place {
     pub async fn serve(&self, arguments: &[&str]) -> Result<Server, Fault> {
         let address = free_address()?;
         let listen = address.to_string();
+        let log = format!("serve-{}.log", address.port());
         let begun = Instant::now();
-        let child = self.start(
-            &[&["serve", "--listen", &listen], arguments].concat(),
-            "serve.log",
-        )?;
+        let child = self.start(&[&["serve", "--listen", &listen], arguments].concat(), &log)?;
         let mut server = Server {
             child,
             address,
@@ -176,7 +179,7 @@ impl Place {
                 return Ok(server);
             }
             if begun.elapsed() > START_WITHIN || server.child.try_wait()?.is_some() {
-                let log = std::fs::read_to_string(self.folder.path().join("serve.log")).unwrap_or_default();
+                let log = std::fs::read_to_string(self.folder.path().join(log)).unwrap_or_default();
                 return Err(format!("yunque serve did not start:\n{log}").into());
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -296,14 +299,28 @@ impl Server {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
+        self.ask("POST", path, None, Some(&body.to_string())).await
+    }
+
+    /// One request on a connection of its own.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&str>,
+    ) -> Result<Value, Fault> {
         let mut conn = Conn::open(self.address, 0).await?;
-        let status = conn
-            .exchange(&request("POST", path, None, Some(&body.to_string())))
-            .await?;
-        let text = String::from_utf8_lossy(conn.body()).into_owned();
+        let status = conn.exchange(&request(method, path, token, body)).await?;
         match status {
-            200..300 => Ok(serde_json::from_str(&text)?),
-            _ => Err(format!("POST {path}: {status} {text}").into()),
+            200..300 => Ok(serde_json::from_slice(conn.body())?),
+            _ => {
+                let text = String::from_utf8_lossy(conn.body());
+                Err(format!("{method} {path}: {status} {text}").into())
+            }
         }
     }
 
@@ -327,11 +344,10 @@ impl Server {
     /// # Errors
     /// As [`Server::account`].
     pub async fn accounts(&self, n: usize) -> Result<Vec<Account>, Fault> {
-        let mut accounts = Vec::with_capacity(n);
-        for number in 0..n {
-            accounts.push(self.account(number).await?);
-        }
-        Ok(accounts)
+        futures_util::stream::iter((0..n).map(|number| self.account(number)))
+            .buffered(4)
+            .try_collect()
+            .await
     }
 }
 

@@ -54,6 +54,26 @@ impl Row {
         }
     }
 
+    /// A count of what must not be.
+    pub fn none(figure: impl Into<String>, measured: u64) -> Self {
+        Row {
+            figure: figure.into(),
+            measured: measured.to_string(),
+            against: String::new(),
+            target: "0".to_owned(),
+            met: if measured == 0 { Met::Yes } else { Met::No },
+        }
+    }
+
+    /// `measured / peer` in percent, without a target.
+    pub fn beside(figure: impl Into<String>, measured: f64, peer: f64, unit: &str) -> Self {
+        Row {
+            target: String::new(),
+            met: Met::Info,
+            ..Row::ratio(figure, measured, peer, 0.0, unit)
+        }
+    }
+
     pub fn info(figure: impl Into<String>, measured: impl Into<String>) -> Self {
         Row {
             figure: figure.into(),

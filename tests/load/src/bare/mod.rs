@@ -1,9 +1,11 @@
 //! What the machine can do with nothing around it: the same work by hand, to be compared with.
 
 pub mod accept;
+pub mod chat;
 pub mod hashes;
 pub mod message;
 pub mod profile;
+mod token;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -13,6 +15,8 @@ use sea_orm::{
     TransactionOptions, TransactionTrait,
 };
 use tokio::task::JoinSet;
+
+pub use token::token;
 
 use crate::Fault;
 use crate::server::sql;

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{number, own, sizes};
+use super::{in_turns, number, own, served, sizes};
 use crate::Fault;
 use crate::client::{Conn, request};
-use crate::drive::{Drive, Until};
 use crate::server::{Account, Peers, Place, Server, Size};
 use crate::table::{Row, Table};
 
-const ROUNDS: u32 = 2;
 /// As many customers as connections, each with a session of his own.
 const CUSTOMERS: usize = 64;
 const TEXT: &str = "你好，我的订单三天前就显示已发货，可是一直没有收到，能帮我查一下吗？";
@@ -44,37 +42,28 @@ async fn messages(peers: &Peers, size: Size, time: Duration, table: &mut Table) 
         .map(|(a, id)| request("POST", &messages_of(*id), Some(&a.token), Some(&body)).into())
         .collect();
     let list = sessions.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
-    let (mut bare, mut ours) = (0.0, 0.0);
-    for _ in 0..ROUNDS {
-        let seconds = time.as_secs().to_string();
-        let arguments = [
-            "bare-message",
-            "--database",
-            &place.database,
-            "--sessions",
-            &list,
-            "--text",
-            TEXT,
-            "--seconds",
-            &seconds,
-        ];
-        bare += number(&mut own(&arguments)?).await?;
-        let server = place.serve(&[]).await?;
-        let drive = Drive {
-            warm_up: Duration::from_secs(1),
-            ..Drive::new(server.address, CUSTOMERS, Until::Time(time))
-        };
-        let report = drive.run(&requests).await?;
-        println!("    {}: {}", size.name(), report.line());
-        ours += report.rate();
-        server.stop().await?;
-    }
-    let rounds = f64::from(ROUNDS);
+    let seconds = time.as_secs().to_string();
+    let arguments = [
+        "bare-message",
+        "--database",
+        &place.database,
+        "--sessions",
+        &list,
+        "--text",
+        TEXT,
+        "--seconds",
+        &seconds,
+    ];
+    let (ours, bare) = in_turns(
+        async || served(&place, &[], &requests, time, size.name()).await,
+        async || number(&mut own(&arguments)?).await,
+    )
+    .await?;
     let figure = format!(
         "POST /api/chat/sessions/{{id}}/messages/ / bare transactions, {}",
         size.name()
     );
-    table.add(Row::ratio(figure, ours / rounds, bare / rounds, 50.0, "/s"));
+    table.add(Row::ratio(figure, ours, bare, 50.0, "/s"));
     Ok(())
 }
 

@@ -9,14 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use super::{number, own, sizes};
+use super::{in_turns, number, own, served, sizes};
 use crate::Fault;
 use crate::client::request;
 use crate::drive::{Drive, Until};
 use crate::server::{Account, Peers, Place, Size, sql};
 use crate::table::{Row, Table};
 
-const ROUNDS: u32 = 2;
 /// As many users as connections: the row of one user is locked while his upload is accepted.
 const USERS: usize = 64;
 const SMALL: usize = 10 * 1024;
@@ -70,39 +69,31 @@ async fn accepted(peers: &Peers, size: Size, time: Duration, table: &mut Table) 
         (LARGE, "100 KB, staged in a synced file"),
     ] {
         let requests = requests(&accounts, bytes);
-        let (mut bare, mut ours) = (0.0, 0.0);
-        for _ in 0..ROUNDS {
-            let (bytes, seconds) = (bytes.to_string(), time.as_secs().to_string());
-            let arguments = [
-                "bare-accept",
-                "--database",
-                &place.database,
-                "--folder",
-                &folder.to_string_lossy(),
-                "--users",
-                &users,
-                "--body",
-                &bytes,
-                "--seconds",
-                &seconds,
-            ];
-            bare += number(&mut own(&arguments)?).await?;
-            let server = place.serve(&["--no-worker"]).await?;
-            let drive = Drive {
-                warm_up: Duration::from_secs(1),
-                ..Drive::new(server.address, 64, Until::Time(time))
-            };
-            let report = drive.run(&requests).await?;
-            println!("    {what}, {}: {}", size.name(), report.line());
-            ours += report.rate();
-            server.stop().await?;
-        }
-        let rounds = f64::from(ROUNDS);
+        let (bytes, seconds) = (bytes.to_string(), time.as_secs().to_string());
+        let arguments = [
+            "bare-accept",
+            "--database",
+            &place.database,
+            "--folder",
+            &folder.to_string_lossy(),
+            "--users",
+            &users,
+            "--body",
+            &bytes,
+            "--seconds",
+            &seconds,
+        ];
+        let label = format!("{what}, {}", size.name());
+        let (ours, bare) = in_turns(
+            async || served(&place, &["--no-worker"], &requests, time, &label).await,
+            async || number(&mut own(&arguments)?).await,
+        )
+        .await?;
         let figure = format!(
             "POST /file/ accepted / bare transactions, {}, {what}",
             size.name()
         );
-        table.add(Row::ratio(figure, ours / rounds, bare / rounds, 60.0, "/s"));
+        table.add(Row::ratio(figure, ours, bare, 60.0, "/s"));
     }
     Ok(())
 }
