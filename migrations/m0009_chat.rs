@@ -9,6 +9,7 @@ migration!("m0009_chat");
 async fn up(schema: &Schema<'_>) -> Result<(), DbErr> {
     rooms(schema).await?;
     members(schema).await?;
+    mutes(schema).await?;
     messages(schema).await?;
     deleted(schema).await?;
     let reads = [index(&["user_id"])];
@@ -92,6 +93,20 @@ async fn members(schema: &Schema<'_>) -> Result<(), DbErr> {
                 .foreign_key(&mut cascade("chat_room_members", "user_id", "users"))
                 .check(one_of("role", &["admin", "moderator", "member"]))
                 .check(one_of("notify", &["all", "mentions", "none"]));
+        })
+        .await
+}
+
+/// Mutes of those who left: whoever comes back is as silent as before.
+async fn mutes(schema: &Schema<'_>) -> Result<(), DbErr> {
+    schema
+        .create("chat_mutes", &[index(&["user_id"])], |t, c| {
+            t.col(c.bigint("room_id"))
+                .col(c.bigint("user_id"))
+                .col(c.time_null("mute_until"))
+                .primary_key(Index::create().col("room_id").col("user_id"))
+                .foreign_key(&mut cascade("chat_mutes", "room_id", "chat_rooms"))
+                .foreign_key(&mut cascade("chat_mutes", "user_id", "users"));
         })
         .await
 }
@@ -187,6 +202,7 @@ async fn down(schema: &Schema<'_>) -> Result<(), DbErr> {
             "chat_message_reads",
             "chat_messages",
             "chat_uploads",
+            "chat_mutes",
             "chat_room_members",
             "chat_rooms",
         ])

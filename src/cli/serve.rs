@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use yunque_kernel::Clock;
 
 use super::Global;
@@ -42,7 +42,7 @@ impl Args {
             .map_err(|e| StartError::Other(format!("DATA_DIR {}: {e}", settings.data_dir.display())))?;
         let _lock = super::worker::lock_if_embedded(&settings)?;
         // Bound before the rest: a busy port is told at once.
-        let listener = TcpListener::bind(listen).await.map_err(|e| {
+        let listener = listener(listen).map_err(|e| {
             StartError::Refused(format!("LISTEN: {listen}: {e}. Choose another with --listen."))
         })?;
         let migrate = if self.migrate {
@@ -63,6 +63,22 @@ impl Args {
         app.serve(listener, options, stop, move |address| announce(address, &base))
             .await
     }
+}
+
+/// Connections that may wait to be accepted. When a server comes back, thousands of sockets do at once, and a client
+/// whose first packet is dropped waits for seconds.
+const BACKLOG: u32 = 4096;
+
+fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A port that was served a moment ago is free again.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The one line that a newcomer needs.

@@ -26,8 +26,15 @@ pub fn user_topic(user: UserId) -> String {
     format!("chat:user:{user}")
 }
 
+/// With the `type` in front, so that clients need not look at the whole frame to see what it is.
 fn json(frame: &impl ToJSON) -> Value {
-    frame.to_json().unwrap_or_default()
+    let mut value = frame.to_json().unwrap_or_default();
+    if let Value::Object(map) = &mut value
+        && let Some(kind) = map.shift_remove("type")
+    {
+        map.shift_insert(0, "type".to_owned(), kind);
+    }
+    value
 }
 
 fn event(frame: &ChatServerFrame) -> Broadcast {

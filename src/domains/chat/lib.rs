@@ -1,7 +1,7 @@
 //! Chat rooms: who is in them, what is said, and who hears of it.
 //!
 //! * Tables: `chat_rooms`, `chat_room_members` (the only record of who is where), `chat_messages`,
-//!   `chat_message_reads`, `chat_deleted_messages`, `chat_invites`, `chat_notifications`,
+//!   `chat_message_reads`, `chat_deleted_messages`, `chat_mutes`, `chat_invites`, `chat_notifications`,
 //!   `chat_uploads`.
 //! * Every change of a room, its members or its messages locks the room's row first. Messages
 //!   therefore have ids and a gapless `seq` in the order of their commits.

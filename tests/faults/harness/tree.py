@@ -1,6 +1,8 @@
 """Agents, their customers, and one of everything that they can have, all of it marked."""
 
+import contextlib
 import secrets
+import threading
 
 from .client import PASSWORD, png
 from .websocket import Socket
@@ -34,9 +36,26 @@ class Person:
 
     def socket(self, server, session, **more):
         """An open socket, greeted."""
-        found = Socket(server.base, f"/ws/chat/sessions/{session}/", self.client.token, **more)
+        return self.greeted(server, f"/ws/chat/sessions/{session}/", **more)
+
+    def room_socket(self, server, room, **more):
+        return self.greeted(server, f"/ws/chat/{room}/", **more)
+
+    def greeted(self, server, path, **more):
+        found = Socket(server.base, path, self.client.token, **more)
         found.of("connection_established")
         return found
+
+    def stay(self, server, room):
+        """Keeps a socket open in a room, for as long as the server is there."""
+        found = self.room_socket(server, room, timeout=3600)
+
+        def listen():
+            with contextlib.suppress(OSError):
+                while found.frame() is not None:
+                    pass
+
+        threading.Thread(target=listen, daemon=True).start()
 
 
 def member(server, kind, create, above=None, **more):
@@ -64,7 +83,7 @@ class Tree:
         self.agent = self.sub_agent()
         self.customer = self.another_customer()
         self.people = {"boss": self.boss, "agent": self.agent, "customer": self.customer}
-        self.ids = {role: person.id for role, person in self.people.items()}
+        self.ids = {role: person.id for role, person in self.people.items()} | {"admin": root.id}
         self.marks = set().union(*(person.knows for person in self.people.values()))
 
     def sub_agent(self):
@@ -80,7 +99,7 @@ class Tree:
         return self
 
     def stock(self):
-        """Files, a conversation, faces."""
+        """Files, a conversation, faces, rooms."""
         mine, ids = self.customer.client, self.ids
         name, data, said, answered = (f"{what}-{secrets.token_hex(6)}" for what in ("file", "data", "said", "answered"))
         ids["file"] = mine.upload([(name, data.encode())]).expect(201)[0]["id"]
@@ -105,6 +124,35 @@ class Tree:
         agent.knows |= agent.public | boss.public | customer.public | customer.secret | talk
         boss.knows |= boss.public | agent.knows
         self.marks = customer.knows | boss.knows
+        return self.gather()
+
+    def gather(self):
+        """Two private rooms of the customer's: the agent is a member of one, and invited into the other."""
+        mine, agents, ids, rooms = self.customer.client, self.agent.client, self.ids, "/api/chat/rooms/"
+        marked = lambda *words: [f"{word}-{secrets.token_hex(6)}" for word in words]
+        name, about, spoken, answered, paper = marked("room", "about", "spoken", "answered", "paper")
+        other_name, other_about, hidden = marked("room", "about", "hidden")
+        for key, called, described in (("room", name, about), ("other_room", other_name, other_about)):
+            body = {"name": called, "description": described, "room_type": "private", "member_ids": [ids["agent"]]}
+            ids[key] = mine.post(rooms, body).expect(201)["id"]
+        invites = {found["room"]["id"]: found["id"] for found in agents.get("/api/chat/invites/").expect(200)}
+        agents.post(f"/api/chat/invites/{invites[ids['room']]}/accept/", {}).expect(200)
+        ids["invite"] = invites[ids["other_room"]]
+        file = mine.form("/api/chat/upload/", {"file": (f"{paper}.txt", paper.encode())}).expect(201)
+
+        def say(client, room, content, **more):
+            return client.post(f"{rooms}{ids[room]}/messages/", {"content": content} | more).expect(201)["id"]
+
+        ids["spoken"] = say(mine, "room", spoken, **file)
+        ids["answer"] = say(agents, "room", answered)
+        ids["hidden"] = say(mine, "other_room", hidden)
+        ids["notice"] = agents.get("/api/chat/notifications/?notification_type=message").expect(200)[0]["id"]
+        self.pictures.append(file["file_url"])
+        # Who is invited is told what the room is, not what is said there.
+        shared = {name, about, spoken, answered, paper, last(file["file_url"]), other_name, other_about}
+        self.agent.knows |= shared
+        self.customer.knows |= shared | {hidden}
+        self.marks |= self.customer.knows
         return self
 
     def stored(self):
@@ -118,7 +166,7 @@ class Tree:
     def state(self, sql):
         """Everything of theirs that others could have changed, as the database has it."""
         users = ",".join(str(self.ids[role]) for role in self.people)
-        session = self.ids["session"]
+        session, rooms = self.ids["session"], f"{self.ids['room']},{self.ids['other_room']}"
         asked = [f"SELECT {columns} FROM {table} WHERE {whose} ORDER BY 1" for table, columns, whose in (
             ("users", "id, username, email, password, name, display_name, first_name, last_name, phone, avatar, user_type, "
              "parent_id, is_active, is_staff, token_version, quota, used_space, deactivated_at, updated_at", f"id IN ({users})"),
@@ -131,6 +179,19 @@ class Tree:
              f"client_id IN ({users}) OR agent_id IN ({users})"),
             ("support_messages", "id, session_id, sender_id, message_type, content_type, content, image, is_read",
              f"session_id = {session} OR sender_id IN ({users})"),
+            ("chat_rooms", "id, name, description, room_type, created_by, is_active, max_members, member_count, last_seq, "
+             "last_message_id, updated_at", f"id IN ({rooms}) OR created_by IN ({users})"),
+            ("chat_room_members", "id, room_id, user_id, role, last_read_at, last_read_message_id, is_muted, is_banned, notify",
+             f"room_id IN ({rooms}) OR user_id IN ({users})"),
+            ("chat_messages", "id, room_id, sender_id, message_type, content, file_url, is_edited, is_deleted, updated_at",
+             f"room_id IN ({rooms}) OR sender_id IN ({users})"),
+            ("chat_message_reads", "message_id, user_id",
+             f"user_id IN ({users}) OR message_id IN (SELECT id FROM chat_messages WHERE room_id IN ({rooms}))"),
+            ("chat_invites", "id, room_id, inviter_id, invitee_id, status, expires_at",
+             f"room_id IN ({rooms}) OR inviter_id IN ({users}) OR invitee_id IN ({users})"),
+            ("chat_notifications", "id, notification_type, title, content, room_id, message_id, is_read, updated_at",
+             f"user_id IN ({users})"),
+            ("chat_uploads", "id, file, file_name, uses", f"user_id IN ({users})"),
         )]
         # Their command-line clients take some time to start.
         return [sql.run(text) for text in asked] if sql.kind == "sqlite" else [sql.run(";\n".join(asked))]

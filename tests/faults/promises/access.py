@@ -10,13 +10,14 @@ from harness.schema import Document
 from harness.tree import Person, Tree, admin, member
 from harness.websocket import knock
 from promises.rights import ALL, PRIVILEGED, rights
+from promises.rights_chat import chat_rights
 from promises.tokens import sites
 
 # What closes of a socket mean, as the statuses they stand for (`chat.md` 4.2).
 CLOSED = {0: 101, 4400: 400, 4401: 401, 4403: 403, 4404: 404, 4429: 429}
 SCOPES = ("cloud", "agents", "chat")
 # Answers that show nothing but numbers.
-NUMBERS = {"get_support_unread_total", "get_storage_info"}
+NUMBERS = {"get_support_unread_total", "get_storage_info", "get_chat_unread", "get_chat_notifications_unread_count"}
 
 
 class Said:
@@ -37,9 +38,7 @@ class Operation:
 
     def url(self, row, tree, person=None):
         """The ids of a tree in the place of parameters."""
-        target = tree.ids.get(row.target)
-        named = {"id": target, "sid": target, "message_id": tree.ids["message"]}
-        path = re.sub(r"\{(\w+)\}", lambda found: str(named[found.group(1)]), self.path)
+        path = re.sub(r"\{(\w+)\}", lambda found: str(tree.ids[row.also.get(found.group(1), row.target)]), self.path)
         query = getattr(row, "query_of_admin", row.query) if person and person.kind == "admin" else row.query
         return path + query.format(**tree.ids)
 
@@ -64,6 +63,8 @@ class Stage:
         self.top, self.servers = top, (one, two)
         self.root = admin(top, one)
         self.home, self.next = self.tree(), self.tree()
+        # So that there is somebody to be seen in the room.
+        self.home.customer.stay(one, self.home.ids["room"])
         sub_agent, customer = self.home.sub_agent(), self.home.another_customer()
         customer.client.post("/api/chat/sessions/", {}).expect(201)
         customer.knows |= self.home.agent.public
@@ -124,7 +125,7 @@ def a5(trial):
 
 def matrix(trial, label, stage):
     document = Document(stage.servers[0].client.get("/openapi.json").body)
-    table, findings = rights(), Findings()
+    table, findings = rights() | chat_rights(), Findings()
     private = [Operation(path, method, found) for path, method, found in document.operations() if not document.is_public(found)]
     listed = [operation for operation in private if operation.id in table]
     missing = [str(operation) for operation in private if operation.id not in table]
@@ -297,8 +298,8 @@ def keys(stage, listed, table, findings):
 def crossings(stage, findings):
     """The next tree's agents with their own objects, and ids of this tree in bodies and queries."""
     home, other, ids = stage.home, stage.next, stage.home.ids
-    boss, agent, own = other.boss, other.agent, other.ids
-    chat = f"/api/chat/sessions/{own['session']}/"
+    boss, agent, customer, own = other.boss, other.agent, other.customer, other.ids
+    chat, room = f"/api/chat/sessions/{own['session']}/", f"/api/chat/rooms/{own['room']}/"
     person = member(stage.servers[0], "customer", lambda body: agent.client.post("/api/users/create_customer/", body))
     asked = [
         (boss, "DELETE", f"/api/users/{own['agent']}/?reassign_to={ids['agent']}", None, {400}),
@@ -315,6 +316,12 @@ def crossings(stage, findings):
         (boss, "GET", f"/api/users/customers/?agent_id={ids['agent']}", None, {200, 400, 404}),
         (boss, "GET", f"/api/users/sub_agents/?parent_id={ids['boss']}", None, {200, 400, 404}),
         (agent, "GET", f"/api/chat/sessions/{ids['session']}/messages/?after_id=0&limit=200", None, {403}),
+        (agent, "POST", f"{room}messages/", {"content": "x", "reply_to": ids["spoken"]}, {400}),
+        (agent, "POST", f"{room}read/", {"up_to": ids["spoken"]}, {404}),
+        (customer, "POST", f"{room}transfer/", {"user_id": ids["agent"]}, {404}),
+        (customer, "PATCH", f"{room}members/{ids['agent']}/", {"role": "admin"}, {404}),
+        (customer, "POST", f"{room}members/{ids['agent']}/kick/", None, {404}),
+        (agent, "GET", f"/api/chat/messages/search/?q=spoken&room_id={ids['room']}", None, {403}),
         *[(who, "GET", f"{path}?search={home.customer.name}", None, {200}) for who in (boss, agent)
           for path in ("/api/users/", "/api/users/customers/", "/api/chat/sessions/agent_chat_users/")],
     ]
@@ -329,13 +336,20 @@ def crossings(stage, findings):
     found = stage.top.sql.run(f"SELECT user_type, parent_id FROM users WHERE id IN ({person.id}, {own['agent']}) ORDER BY id")
     if found != [["agent_l2", str(own["boss"])], ["customer", str(own["agent"])]]:
         findings.add("changed", "parents written by an agent", found)
-    socket = agent.socket(stage.servers[1], own["session"])
-    for frame in ({"type": "read", "message_id": ids["message"]},
-                  {"type": "chat_message", "content": "x", "session": ids["session"], "sender": ids["agent"]},
-                  {"type": "ping"}):
-        socket.send(frame)
-    socket.of("pong")
-    socket.close()
+    frames = [
+        (agent.socket(stage.servers[1], own["session"]), {"type": "read", "message_id": ids["message"]},
+         {"type": "chat_message", "content": "x", "session": ids["session"], "sender": ids["agent"]}),
+        (agent.room_socket(stage.servers[1], own["room"]), {"type": "read", "message_id": ids["spoken"]},
+         {"type": "chat_message", "content": "x", "reply_to": ids["spoken"]},
+         {"type": "chat_message", "content": "x", "room_id": ids["room"], "user": ids["agent"], "sender": ids["agent"]}),
+    ]
+    for socket, *sent in frames:
+        for frame in (*sent, {"type": "ping"}):
+            socket.send(frame)
+        socket.of("pong")
+        if hit := [mark for mark in home.marks - agent.knows if mark in str(socket.frames)]:
+            findings.add("leaks", "frames to the next tree's agent", hit[:2])
+        socket.close()
 
 
 def pictures(trial, label, stage):

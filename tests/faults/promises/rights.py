@@ -1,4 +1,4 @@
-"""The matrix of A5: which operation is whose, and how everybody else is refused.
+"""The matrix of A5: which operation is whose, and how everybody else is refused. Chat rooms are in `rights_chat`.
 
 `own` operations act on the caller himself or are lists: those of the named kinds may, the others get 403. `on` operations
 name somebody's object: those who stand in the named places of that tree may, everybody else gets the refusal. Every
@@ -23,11 +23,13 @@ PRIVILEGED = {
 
 
 class Row:
-    def __init__(self, who, refusal, body=None, query="", form=None, status=(200, 201, 204), spends=False, target=None, leaves=False):
+    def __init__(self, who, refusal, body=None, query="", form=None, status=(200, 201, 204), spends=False, target=None,
+                 leaves=False, also=None):
         self.who, self.refusal = set(who), refusal
         # A body is a function of the tree and the caller.
         self.body, self.query, self.form = body, query, form
-        self.status, self.target = status, target
+        # What the parameters of the path name, if not the target.
+        self.status, self.target, self.also = status, target, also or {}
         # The tree is not as it was when this was done; the caller is logged out by it.
         self.spends, self.leaves = spends, leaves
 
@@ -117,7 +119,7 @@ def rights():
         "read_support_messages": in_session(part, body=lambda _, __: {}),
         "list_support_messages": in_session(reads),
         "create_support_message": in_session(part, body=text),
-        "delete_support_message": in_session({"customer", "admin"}, spends=True),
+        "delete_support_message": in_session({"customer", "admin"}, spends=True, also={"message_id": "message"}),
         "open_support_socket": in_session(part, status=(101,)),
         # --- users of agents ---
         "list_members": own(query="?page_size=100"),

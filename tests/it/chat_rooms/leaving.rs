@@ -124,3 +124,21 @@ async fn a_creator_who_left_is_a_stranger() {
     let reply = s.alice.client.post(&at(room, "join/"), json!({})).await;
     reply.refused_with(403, "invite_required", "该房间需要邀请才能加入");
 }
+
+#[tokio::test]
+async fn leaving_and_coming_back_does_not_end_a_mute() {
+    let s = Stage::set().await;
+    act(&s.alice, s.room, &s.bob, "mute").await.expect(200);
+    leave(&s.bob, s.room).await;
+    join(&s.bob, s.room).await;
+    assert_eq!(member(&s.alice, s.room, &s.bob).await["is_muted"], true);
+    let path = s.at("messages/");
+    let sent = s.bob.client.post(&path, json!({ "content": "again" })).await;
+    sent.refused(403, "muted");
+    act(&s.alice, s.room, &s.bob, "unmute").await.expect(200);
+    s.bob
+        .client
+        .post(&path, json!({ "content": "again" }))
+        .await
+        .expect(201);
+}

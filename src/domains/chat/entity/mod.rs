@@ -2,6 +2,7 @@ pub mod deleted;
 pub mod invite;
 pub mod member;
 pub mod message;
+pub mod mute;
 pub mod notification;
 pub mod read;
 pub mod room;

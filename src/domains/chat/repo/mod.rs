@@ -7,6 +7,7 @@
 mod invites;
 mod members;
 mod messages;
+mod mutes;
 mod notifications;
 mod reads;
 mod rooms;
@@ -16,6 +17,7 @@ mod uploads;
 pub use invites::*;
 pub use members::*;
 pub use messages::*;
+pub use mutes::*;
 pub use notifications::*;
 pub use reads::*;
 pub use rooms::*;

@@ -152,8 +152,33 @@ impl Core {
         now: DateTime<Utc>,
     ) -> Result<(), DbError> {
         repo::insert_members(tx, room, users, now).await?;
+        for (user, _) in users {
+            self.mute_again(tx, room, *user, now).await?;
+        }
         let more = i32::try_from(users.len()).unwrap_or(i32::MAX);
         self.resize(tx, room, more, now).await
+    }
+
+    /// Leaving and coming back does not end a mute.
+    async fn mute_again(
+        &self,
+        tx: &Tx,
+        room: &room::Model,
+        user: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<(), DbError> {
+        let Some(mute) = repo::take_mute(tx, room.id, user).await? else {
+            return Ok(());
+        };
+        let row = repo::find_member(tx, room.id, user).await?;
+        let Some(row) = row.filter(|_| mute.mute_until.is_none_or(|until| until > now)) else {
+            return Ok(());
+        };
+        let set = [
+            (member::Column::IsMuted, Expr::value(true)),
+            (member::Column::MuteUntil, Expr::value(mute.mute_until)),
+        ];
+        repo::update_member(tx, row.id, set).await
     }
 
     pub(super) async fn say_came(
@@ -177,6 +202,9 @@ impl Core {
         people: &People,
     ) -> Result<(), DbError> {
         repo::delete_member(tx, row.id).await?;
+        if row.is_muted_at(self.now()) {
+            repo::insert_mute(tx, row).await?;
+        }
         // Nothing is said in a closed room.
         if room.is_active {
             let text = exit.told(&dto::name(people, row.user()).username);
