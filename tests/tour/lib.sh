@@ -25,7 +25,7 @@ begin() {
     cd "$WORK"
     # A setting of the caller's shell would change what is shown.
     unset DATABASE_URL DB_NAME REDIS_URL CELERY_BROKER_URL SECRET_KEY APP_ENV DATA_DIR SMTP_URL STORAGE_BACKEND \
-        MAIL_BACKEND MAIL_FROM PUBLIC_BASE_URL LISTEN
+        MAIL_BACKEND MAIL_FROM PUBLIC_BASE_URL LISTEN "${!CHAT_@}"
 }
 
 finish() {
@@ -59,6 +59,36 @@ start() {
 
 # For the commands that are shown.
 yunque() { "$YUNQUE" "$@"; }
+
+# same GOT WANTED: ends the tour when they differ.
+same() {
+    if [ "$1" != "$2" ]; then
+        echo "expected: $2" >&2
+        echo "but got:  $1" >&2
+        exit 1
+    fi
+}
+
+# Where JSON has more than one storey.
+show_member() {
+    say '# Takes a member out of a JSON object; a deeper one with dots.'
+    run "member() { python3 -c 'import functools, json, sys
+print(functools.reduce(lambda o, k: o[k] if isinstance(o, dict) else o[int(k)], sys.argv[1].split(\".\"), json.load(sys.stdin)))' \"\$1\"; }"
+}
+
+# A small PNG on standard output.
+picture() {
+    python3 - <<'PICTURE'
+import struct, sys, zlib
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+rows = b"".join(b"\0" + bytes((x * 4, y * 4, 160)[c] for x in range(64) for c in range(3)) for y in range(64))
+sys.stdout.buffer.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0))
+                        + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+PICTURE
+}
 
 # until_true SECONDS COMMAND...: waits without a word.
 until_true() {

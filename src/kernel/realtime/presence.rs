@@ -86,6 +86,7 @@ struct Inner {
     redis: Option<(RedisLink, Script)>,
     topics: Mutex<HashMap<Arc<str>, Topic>>,
     is_renewing: AtomicBool,
+    linger: Duration,
 }
 
 /// What this process knows of a topic.
@@ -115,12 +116,17 @@ pub struct Present {
 impl Presence {
     /// Shares what it knows with the instances that the hub knows.
     pub fn new(hub: &Hub) -> Self {
+        Self::lingering(hub, LINGER)
+    }
+
+    fn lingering(hub: &Hub, linger: Duration) -> Self {
         let bridge = hub.inner.bridge.as_ref();
         Presence(Arc::new(Inner {
             instance: hub.instance().to_string(),
             redis: bridge.map(|bridge| (bridge.link.clone(), Script::new(SCRIPT))),
             topics: Mutex::default(),
             is_renewing: AtomicBool::new(false),
+            linger,
         }))
     }
 
@@ -260,7 +266,7 @@ impl Presence {
         };
         let this = self.clone();
         crate::task::spawn(async move {
-            tokio::time::sleep(LINGER).await;
+            tokio::time::sleep(this.0.linger).await;
             if this.forget(&topic, user, end) && this.tell("leave", &topic, &[user]).await.unwrap_or(true) {
                 left();
             }
@@ -340,9 +346,19 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        for _ in 0..1000 {
+            if is_so() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{what}");
+    }
+
+    #[tokio::test]
     async fn who_comes_back_in_time_never_left() {
-        let presence = Presence::new(&Hub::local(Metrics::new()));
+        let presence = Presence::lingering(&Hub::local(Metrics::new()), Duration::from_millis(300));
         let gone = Arc::new(AtomicUsize::new(0));
         let (first, is_first) = presence.enter("t", ANN, counting(&gone)).await;
         assert!(is_first);
@@ -353,17 +369,13 @@ mod tests {
         assert_eq!(presence.online("t").await, [ANN, BOB]);
 
         drop(first);
-        tokio::time::sleep(LINGER * 2).await;
-        assert_eq!((gone.load(Ordering::SeqCst), presence.count("t")), (0, 2));
         drop(second);
-        tokio::time::sleep(LINGER / 2).await;
         let (third, is_first) = presence.enter("t", ANN, counting(&gone)).await;
         assert!(!is_first, "he was away for a moment");
-        tokio::time::sleep(LINGER * 2).await;
-        assert_eq!(gone.load(Ordering::SeqCst), 0);
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert_eq!((gone.load(Ordering::SeqCst), presence.count("t")), (0, 2));
         drop(third);
-        tokio::time::sleep(LINGER * 2).await;
-        assert_eq!(gone.load(Ordering::SeqCst), 1);
+        until("he leaves", || gone.load(Ordering::SeqCst) == 1).await;
         assert_eq!(presence.online("t").await, [BOB]);
         assert_eq!(presence.count("nowhere"), 0);
     }

@@ -21,7 +21,10 @@ impl Typing {
     /// hear of it.
     #[must_use]
     pub fn set(&mut self, is_typing: bool) -> bool {
-        let now = Instant::now();
+        self.set_at(Instant::now(), is_typing)
+    }
+
+    fn set_at(&mut self, now: Instant, is_typing: bool) -> bool {
         let was_typing = self.until.is_some();
         self.until = is_typing.then(|| now + LASTS);
         let told_lately = self.told_at.is_some_and(|at| now < at + TOLD_EVERY);
@@ -42,7 +45,11 @@ impl Typing {
     /// Whether it has ended by itself, so that the others have to hear of it.
     #[must_use]
     pub fn has_ended(&mut self) -> bool {
-        self.until.is_some_and(|until| until <= Instant::now()) && self.set(false)
+        self.has_ended_at(Instant::now())
+    }
+
+    fn has_ended_at(&mut self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now) && self.set_at(now, false)
     }
 }
 
@@ -50,16 +57,17 @@ impl Typing {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn typing_is_told_once_a_second_and_ends_by_itself() {
+    #[test]
+    fn typing_is_told_once_a_second_and_ends_by_itself() {
         let mut typing = Typing::default();
-        assert!(!typing.set(false), "nothing changed");
-        assert!(typing.set(true));
-        assert!(!typing.set(true), "told already");
-        tokio::time::sleep(TOLD_EVERY).await;
-        assert!(typing.set(true) && !typing.has_ended());
-        tokio::time::sleep(LASTS).await;
-        assert!(typing.has_ended() && typing.until().is_none());
-        assert!(!typing.has_ended() && !typing.set(false));
+        let mut now = Instant::now();
+        assert!(!typing.set_at(now, false), "nothing changed");
+        assert!(typing.set_at(now, true));
+        assert!(!typing.set_at(now, true), "told already");
+        now += TOLD_EVERY;
+        assert!(typing.set_at(now, true) && !typing.has_ended_at(now));
+        now += LASTS;
+        assert!(typing.has_ended_at(now) && typing.until().is_none());
+        assert!(!typing.has_ended_at(now) && !typing.set_at(now, false));
     }
 }

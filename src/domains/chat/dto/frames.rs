@@ -155,10 +155,6 @@ pub struct ChatReadFrame {
 /// What clients send on `/ws/chat/{room_id}/`.
 #[derive(Clone, Debug, Union)]
 #[oai(discriminator_name = "type", one_of = true)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "only its schema is used: frames are read one kind at a time"
-)]
 pub enum ChatClientFrame {
     #[oai(mapping = "chat_message")]
     Say(ChatMessageIn),
@@ -198,6 +194,10 @@ pub struct ChatNotificationFrame {
 /// What the server sends on `/ws/notifications/`.
 #[derive(Clone, Debug, Union)]
 #[oai(discriminator_name = "type", one_of = true)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "sent as soon as it is made, and the others are only published"
+)]
 pub enum NotificationServerFrame {
     #[oai(mapping = "connection_established")]
     Established(ChatNotificationsEstablishedFrame),

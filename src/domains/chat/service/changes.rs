@@ -70,7 +70,7 @@ impl Chat {
                     core.mention_by_edit(&tx, &standing.room, &row, &mentions, &people)
                         .await?;
                     let frame = frames::edited(&row, &people);
-                    core.publish_frame(&tx, standing.room.id, frame);
+                    core.send_to_room(&tx, room, frame);
                     Ok::<_, ChatError>((standing.room, row))
                 }
             })
@@ -110,7 +110,7 @@ impl Chat {
                     }
                     let row = core.take_out(&tx, &standing.room, row, &by).await?;
                     let frame = frames::deleted(&row, &people);
-                    core.publish_frame(&tx, standing.room.id, frame);
+                    core.send_to_room(&tx, room, frame);
                     Ok::<_, ChatError>(())
                 }
             })
@@ -215,12 +215,5 @@ impl Core {
             repo::update_room(tx, room.id, set).await?;
         }
         Ok(deleted)
-    }
-
-    /// Tells the sockets of a room something that is not a new message, after the commit.
-    pub(crate) fn publish_frame(&self, tx: &Tx, room: i64, frame: bytes::Bytes) {
-        let hub = self.ctx.realtime.clone();
-        let topic = frames::room_topic(ChatRoomId(room));
-        tx.after_commit(move || hub.publish(&topic, frame));
     }
 }
