@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 
 /// A shared, movable UTC clock.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,11 @@ impl Clock {
         let us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
         self.offset_us.fetch_add(us, Ordering::Relaxed);
     }
+}
+
+/// Whether every database keeps a moment: MySQL knows the years 1 to 9999 only, and an offset leads out of them.
+pub fn is_storable(moment: DateTime<Utc>) -> bool {
+    (1..=9999).contains(&moment.year())
 }
 
 /// Writes a time as the contract wants it: RFC 3339, UTC, `Z`, up to six fraction digits, none

@@ -137,6 +137,9 @@ pub async fn insert_returning_ids(
     for row in conn.query_all(&insert).await? {
         ids.push(row.try_get_by_index(0)?);
     }
+    if ids.len() != rows {
+        return Err(DbError::Other("an insert gave too few ids".to_owned()));
+    }
     // RETURNING promises no order; generated ids ascend with the VALUES list.
     ids.sort_unstable();
     Ok(ids)

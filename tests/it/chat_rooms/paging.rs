@@ -155,3 +155,24 @@ async fn lists_are_refused_to_those_outside() {
     let head = s.bob.client.request(reqwest::Method::HEAD, &s.at("messages/"));
     assert_eq!(s.bob.client.send(head).await.status, 200);
 }
+
+#[tokio::test]
+async fn moments_that_no_database_keeps_are_400() {
+    let s = Stage::set().await;
+    for moment in [
+        "9999-12-31T23:59:59-12:00",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00%2B14:00",
+    ] {
+        let reply = s
+            .alice
+            .client
+            .get(&s.at(&format!("messages/?updated_since={moment}")))
+            .await;
+        assert_eq!(reply.status, 400, "{moment}: {}", reply.text());
+    }
+    let path = s.at(&format!("members/{}/mute/", s.bob.id));
+    let until = json!({ "until": "9999-12-31T23:59:59-12:00" });
+    let reply = s.alice.client.post(&path, until).await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
+}

@@ -7,6 +7,7 @@ use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::ToJSON;
 use poem_openapi::{ApiResponse, OpenApi};
 use yunque_kernel::auth::Caller;
+use yunque_kernel::clock::is_storable;
 use yunque_kernel::error::messages;
 use yunque_kernel::http::{Body, Created, Json, PageQuery, Replayable, RequestInfo, Scope, StoredReply};
 use yunque_kernel::{ApiError, ChatMessageId, ChatRoomId, Faults, Text, UserId};
@@ -150,6 +151,9 @@ impl MessagesApi {
             updated_since: updated_since.0,
             hide_deleted: include_deleted.0 == Some(false),
         };
+        if updated_since.0.is_some_and(|since| !is_storable(since)) {
+            return Err(Faults::one("updated_since", messages::OUT_OF_RANGE));
+        }
         let part = asked.part()?;
         Ok(Json(
             self.chat.list_messages(&caller, room_id.0, filter, part).await?,

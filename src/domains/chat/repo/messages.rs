@@ -208,9 +208,6 @@ pub async fn insert_messages(tx: &Tx, rows: &mut [message::Model]) -> Result<(),
         ]);
     }
     let ids = dialect::insert_returning_ids(tx, insert, rows.len()).await?;
-    if ids.len() != rows.len() {
-        return Err(DbError::Other("an insert gave too few ids".to_owned()));
-    }
     for (row, id) in rows.iter_mut().zip(ids) {
         row.id = id;
     }

@@ -64,6 +64,17 @@ pub async fn find_upload(conn: &impl ConnectionTrait, file: &str) -> Result<Opti
     Ok(select.unique(conn).await?)
 }
 
+/// Those of some uploads that are not to go, which they cannot before the transaction ends.
+pub async fn lock_staying(tx: &Tx, ids: &[i64]) -> Result<Vec<i64>, DbError> {
+    let select = upload::Entity::find()
+        .select_only()
+        .column(upload::Column::Id)
+        .filter(upload::Column::Id.is_in(ids.iter().copied()))
+        .filter(upload::Column::Uses.gt(GOING))
+        .order_by_asc(upload::Column::Id);
+    Ok(dialect::locked(tx, select).into_tuple().all(tx).await?)
+}
+
 /// Counts messages that show uploads.
 pub async fn update_uses(tx: &Tx, uses: &BTreeMap<i64, i32>) -> Result<(), DbError> {
     let id = || Expr::col(upload::Column::Id);

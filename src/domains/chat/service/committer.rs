@@ -174,6 +174,7 @@ impl Core {
                 },
             });
         }
+        self.keep_uploads(tx, &mut drafts).await?;
         let appended = self.append(tx, &mut ground.rooms, drafts).await?;
         self.after_append(tx, &mut ground, &appended, &authors).await?;
         let answers = verdicts.into_iter().zip(batch);

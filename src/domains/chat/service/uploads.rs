@@ -16,6 +16,7 @@ use yunque_kernel::queue::{Job, JobError, NewJob};
 use yunque_kernel::storage::{ByteRange, GetObject, attachment};
 use yunque_kernel::{DbError, Tx, UserId};
 
+use super::append::Draft;
 use crate::dto::ChatUploadOut;
 use crate::jobs::PurgeChatFiles;
 use crate::kinds::MessageType;
@@ -149,6 +150,20 @@ impl Core {
         };
         let found = repo::find_upload(self.ctx.db.reader(), &file).await?;
         Ok(found.map(|upload| upload.id))
+    }
+
+    /// Lets new messages point to uploads only if those stay: one that nobody used for a day may be on its way out.
+    pub(super) async fn keep_uploads(&self, tx: &Tx, drafts: &mut [Draft]) -> Result<(), DbError> {
+        let shown = drafts.iter().filter_map(|draft| draft.file.as_ref()?.upload);
+        let shown: Vec<i64> = shown.collect();
+        if shown.is_empty() {
+            return Ok(());
+        }
+        let staying = repo::lock_staying(tx, &shown).await?;
+        for file in drafts.iter_mut().filter_map(|draft| draft.file.as_mut()) {
+            file.upload = file.upload.filter(|id| staying.contains(id));
+        }
+        Ok(())
     }
 
     /// Counts new messages that show uploads; one id for each of them.

@@ -8,6 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use chrono::DateTime;
 
+use crate::clock::is_storable;
 use crate::error::{ApiError, Faults, Text, messages};
 
 /// What is wrong with a value.
@@ -116,9 +117,11 @@ fn email(text: &str) -> Result<(), FormatFault> {
 }
 
 fn date_time(text: &str) -> Result<(), FormatFault> {
-    DateTime::parse_from_rfc3339(text)
-        .map(drop)
-        .map_err(|_| messages::BAD_FORMAT.into())
+    match DateTime::parse_from_rfc3339(text) {
+        Ok(moment) if is_storable(moment.to_utc()) => Ok(()),
+        Ok(_) => Err(messages::OUT_OF_RANGE.into()),
+        Err(_) => Err(messages::BAD_FORMAT.into()),
+    }
 }
 
 fn uuid(text: &str) -> Result<(), FormatFault> {
@@ -130,6 +133,25 @@ fn uuid(text: &str) -> Result<(), FormatFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_those_that_every_database_keeps() {
+        for good in [
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "2026-01-01T00:00:00+14:00",
+        ] {
+            assert!(date_time(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "9999-12-31T23:59:59-12:00",
+            "0001-01-01T00:00:00+14:00",
+            "0000-01-01T00:00:00Z",
+            "x",
+        ] {
+            assert!(date_time(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn addresses() {
