@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection};
 
 use super::settings::SqliteSync;
 use super::{DbError, DbKind, DbSettings};
@@ -57,7 +57,10 @@ async fn sqlite(settings: &DbSettings) -> Result<Pools, DbError> {
             .test_before_acquire(false)
     };
     // The writer first: it creates the file and switches it to WAL.
-    let writer = pool(1).connect_with(options.clone()).await?;
+    let writer = pool(1)
+        .after_release(|conn, _| Box::pin(is_at_rest(conn)))
+        .connect_with(options.clone())
+        .await?;
     // Each connection is a thread, and more of them than this only take each other's turns.
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     let readers = settings.max_connections.min(cores.saturating_mul(2).max(8));
@@ -69,6 +72,19 @@ async fn sqlite(settings: &DbSettings) -> Result<Pools, DbError> {
         reader: reader.into(),
         writer: writer.into(),
     })
+}
+
+/// May this connection be used again?
+///
+/// When the disk is full SQLite ends the whole transaction by itself. The rollback that follows fails, and the library
+/// goes on counting a transaction that is no more. The next ones would begin as savepoints of it, and after another
+/// such error they would be answered and never committed. So a connection that still counts one is closed.
+async fn is_at_rest(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if conn.is_in_transaction() {
+        // That of a dropped transaction is rolled back by now, if it can be.
+        conn.ping().await?;
+    }
+    Ok(!conn.is_in_transaction())
 }
 
 /// For learning why a server cannot be reached.

@@ -136,12 +136,14 @@ fn is_outage(e: &dyn sqlx::error::DatabaseError) -> bool {
     }
     let code = e.code();
     let code = code.as_deref().unwrap_or("");
-    // PostgreSQL classes 08 (connection), 53 (resources), 57P (shutdown);
-    // SQLite 10 I/O, 13 full, 14 cannot open, 8 read-only.
-    code.starts_with("08")
-        || code.starts_with("53")
-        || code.starts_with("57P")
-        || matches!(code, "8" | "10" | "13" | "14")
+    if e.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        // 8 read-only, 10 I/O, 13 full, 14 cannot open. The lowest byte is the kind, what is above says what of it:
+        // 778 is a write, 1034 a sync, 4874 no room for the index of the log.
+        let kind = code.parse::<u32>().map_or(0, |c| c & 0xff);
+        return matches!(kind, 8 | 10 | 13 | 14);
+    }
+    // PostgreSQL classes 08 (connection), 53 (resources), 57P (shutdown).
+    code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
 }
 
 /// The constraint's name. SQLite tells the columns (`UNIQUE constraint failed: users.email_key`),

@@ -332,6 +332,36 @@ mod tests {
         assert_eq!(heard.load(Ordering::SeqCst), 199);
     }
 
+    /// On a full disk SQLite ends the transaction by itself. What is written later is stored none the less.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_written_after_a_full_disk_is_stored() {
+        let folder = tempfile::tempdir().expect("folder");
+        let db = database(&folder).await;
+        let heard = Arc::new(AtomicUsize::new(0));
+        for round in 0..3 {
+            // Of this connection only; a new one has room again.
+            let full = "PRAGMA max_page_count = 1";
+            db.writer().execute_unprepared(full).await.expect("limited");
+            let big = db.write("big", |tx: Tx| async move {
+                dialect::execute(&tx, "CREATE TABLE u AS SELECT zeroblob(100000) AS b", []).await?;
+                Ok::<_, DbError>(())
+            });
+            let (a, b) = (add(&db, 100 + round, &heard), add(&db, 200 + round, &heard));
+            let (big, a, b) = tokio::join!(big, a, b);
+            assert!(matches!(&big, Err(e) if e.is_transient()), "{big:?}");
+            let before = count(&db).await;
+            add(&db, round, &heard).await.expect("there is room again");
+            // A reader sees it: it was committed, not only released inside of something larger.
+            assert_eq!(count(&db).await, before + 1, "{a:?} {b:?}");
+        }
+        let stored = usize::try_from(count(&db).await).expect("a count");
+        assert_eq!(
+            stored,
+            heard.load(Ordering::SeqCst),
+            "those that were told, and nothing else"
+        );
+    }
+
     /// A writer that gives up waiting must not leave the others without a commit.
     #[tokio::test]
     async fn a_transaction_left_alone_is_committed() {
