@@ -30,6 +30,9 @@ pub struct ServeOptions {
     pub no_worker: bool,
 }
 
+/// Linux sends it to who writes past the limit of file sizes.
+const SIGXFSZ: i32 = 25;
+
 /// Cancelled by the first signal. The second one exits with 130 without waiting for anything.
 ///
 /// # Errors
@@ -38,6 +41,8 @@ pub fn stop_on_signal() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // Handled once it is for good: such a write is an error then, like one to a full disk, and not the end.
+    drop(signal(SignalKind::from_raw(SIGXFSZ))?);
     let token = stop.clone();
     spawn(async move {
         for time in 0..2 {

@@ -64,7 +64,11 @@ const HANDLER_TIMEOUT: Setting = Setting::new(
     "120s",
     "Longest time until a response begins, counted from the last byte of the request body",
 );
-const MAX_CONNECTIONS: Setting = Setting::new("HTTP_MAX_CONNECTIONS", "20000", "Connections open at once");
+const MAX_CONNECTIONS: Setting = Setting::new(
+    "HTTP_MAX_CONNECTIONS",
+    "20000",
+    "Connections open at once; fewer where the limit of open files (ulimit -n) leaves no room for them",
+);
 const MAX_PER_IP: Setting = Setting::new(
     "HTTP_MAX_CONNECTIONS_PER_IP",
     "2000",

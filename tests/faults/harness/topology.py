@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import resource
 import signal
 import subprocess
 import threading
@@ -30,13 +31,16 @@ CHEAP = {
 class Proc:
     """A process of the product, in a group of its own, its output in a file."""
 
-    def __init__(self, argv, env, cwd, log):
+    def __init__(self, argv, env, cwd, log, files=None):
+        """`files`: how many it may have open."""
         self.log = log
         with open(log, "ab") as out:
             self.offset = out.tell()
             keep = {k: os.environ[k] for k in ("PATH", "HOME", "TMPDIR", "RUST_BACKTRACE") if k in os.environ}
+            limit = files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
             self.popen = subprocess.Popen(
-                argv, env=keep | env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                argv, env=keep | env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                preexec_fn=limit,
             )
         self.pid = self.popen.pid
 
@@ -111,14 +115,15 @@ class Emulator:
 class Topology:
     """A database, folders and settings, and the processes on them."""
 
-    def __init__(self, trial, kind="sqlite", redis=None, oss=False, env=None, through=(), migrate=True):
-        """`through`: which of redis, database, oss are reached through a proxy (`self.proxies`)."""
+    def __init__(self, trial, kind="sqlite", redis=None, oss=False, env=None, through=(), migrate=True, data=None):
+        """`through`: which of redis, database, oss are reached through a proxy (`self.proxies`); `data`: a data folder
+        that is somewhere else."""
         world = trial.world
         self.trial, self.kind = trial, kind
         self.name = f"{trial.promise.name.lower()}_{next(world.numbers)}_{os.getpid()}"
         self.folder = world.folder / self.name
         self.folder.mkdir(parents=True)
-        self.data = self.folder / "data"
+        self.data = data or self.folder / "data"
         self.proxies = {}
         self.procs = []
         self.oss = None
@@ -160,9 +165,9 @@ class Topology:
             "database": lambda: {"DATABASE_URL": self.sql.url},
         }[name]()
 
-    def start(self, argv, name, env):
+    def start(self, argv, name, env, files=None):
         log = self.folder / f"{name}.log"
-        proc = Proc([self.trial.world.program("yunque"), *argv], self.env | (env or {}), self.folder, log)
+        proc = Proc([self.trial.world.program("yunque"), *argv], self.env | (env or {}), self.folder, log, files)
         self.procs.append(proc)
         return proc
 
@@ -177,9 +182,9 @@ class Topology:
             raise Miss(f"yunque {' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
         return done.stdout if ok else done
 
-    def serve(self, port=None, name="serve", env=None, wait=True, args=()):
+    def serve(self, port=None, name="serve", env=None, wait=True, args=(), files=None):
         port = port or free_port()
-        proc = self.start(["serve", "--listen", f"127.0.0.1:{port}", *args], name, env)
+        proc = self.start(["serve", "--listen", f"127.0.0.1:{port}", *args], name, env, files)
         proc.port = port
         proc.base = f"http://127.0.0.1:{port}"
         proc.client = Client(proc.base)

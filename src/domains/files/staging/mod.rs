@@ -235,7 +235,8 @@ impl Staging {
 /// What clients hear when a body could not be taken in.
 pub(crate) fn failure(error: io::Error) -> FilesError {
     match error.kind() {
-        io::ErrorKind::FileTooLarge => FilesError::TooLarge,
+        // Said by us. The system says the same of a limit of its own, and means no fault of the client.
+        io::ErrorKind::FileTooLarge if error.raw_os_error().is_none() => FilesError::TooLarge,
         _ => FilesError::Staging(error),
     }
 }

@@ -4,8 +4,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::http::request_info::TrustedProxies;
 use crate::http::settings::HttpSettings;
+
+/// Files that connections leave to databases, staged bodies and objects, where there are that many.
+const FILES_FOR_OTHERS: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Caps {
@@ -13,6 +18,7 @@ pub(super) struct Caps {
     per_ip: usize,
     proxies: TrustedProxies,
     open: Mutex<Open>,
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -31,10 +37,11 @@ pub(super) struct Place {
 impl Caps {
     pub fn new(settings: &HttpSettings) -> Arc<Self> {
         Arc::new(Caps {
-            total: settings.max_connections,
+            total: most(settings.max_connections, open_files()),
             per_ip: settings.max_connections_per_ip,
             proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
             open: Mutex::default(),
+            freed: Notify::new(),
         })
     }
 
@@ -61,13 +68,42 @@ impl Caps {
         })
     }
 
+    /// Returns when a connection has ended, perhaps just before the call.
+    pub async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
     pub fn open(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).total
     }
 }
 
+/// How many connections may be open when the process may open so many files. Connections that took the last of them
+/// would not only keep others out, but stop the work of those who are in.
+fn most(wanted: usize, files: Option<usize>) -> usize {
+    let Some(files) = files else { return wanted };
+    let room = files - (files / 2).min(FILES_FOR_OTHERS);
+    if room < wanted {
+        tracing::info!(
+            http.connections = room,
+            process.open_files = files,
+            "HTTP_MAX_CONNECTIONS is lowered to what the limit of open files allows"
+        );
+    }
+    wanted.min(room)
+}
+
+/// The limit of open files of this process, where the system tells it.
+fn open_files() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|l| l.strip_prefix("Max open files"))?;
+    // "unlimited" is no number.
+    line.split_whitespace().next()?.parse().ok()
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        self.caps.freed.notify_one();
         let mut open = self.caps.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.total -= 1;
         if let Some(ip) = self.ip
@@ -84,6 +120,15 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_work() {
+        assert_eq!(most(20_000, None), 20_000);
+        assert_eq!(most(20_000, Some(1024)), 768);
+        assert_eq!(most(20_000, Some(64)), 32);
+        assert_eq!(most(100, Some(1024)), 100);
+        assert!(open_files().is_none_or(|files| files > 0));
+    }
 
     #[test]
     fn one_address_cannot_take_every_place() {

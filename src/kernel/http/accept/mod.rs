@@ -25,6 +25,7 @@ use poem::http::{HeaderValue, StatusCode, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Request};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,6 +40,12 @@ const BUFFER: usize = 64 * 1024;
 
 /// A head that is half-sent at shutdown may be completed within this.
 const HEAD_AT_SHUTDOWN: Duration = Duration::from_millis(500);
+
+/// When a connection could not be accepted.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// A machine without descriptors would fill its disk with the same line.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// Sent to connections over the cap, without reading anything.
 const FULL_BODY: &str = r#"{"error":"服务暂不可用","code":"service_unavailable","request_id":"none"}"#;
@@ -65,6 +72,7 @@ pub async fn serve(
     let caps = Caps::new(settings);
     let tracker = TaskTracker::new();
     let hard_stop = CancellationToken::new();
+    let mut said = None;
     loop {
         let (socket, peer) = tokio::select! {
             biased;
@@ -72,7 +80,7 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    accept_failed(&error).await;
+                    accept_failed(&error, &caps, &mut said).await;
                     continue;
                 }
             },
@@ -123,7 +131,7 @@ fn turn_away(socket: &TcpStream) {
 
 /// Most errors are about one connection. Running out of descriptors is not: wait for some to close
 /// instead of spinning.
-async fn accept_failed(error: &io::Error) {
+async fn accept_failed(error: &io::Error, caps: &Caps, said: &mut Option<Instant>) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if matches!(
         error.kind(),
@@ -131,8 +139,12 @@ async fn accept_failed(error: &io::Error) {
     ) {
         return;
     }
-    tracing::warn!(%error, "a connection could not be accepted; trying again in 100 ms");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+        tracing::warn!(%error, "connections cannot be accepted for now");
+        *said = Some(Instant::now());
+    }
+    // A connection that ends gives one back; files and other sockets do so as well, without a word.
+    let _ = tokio::time::timeout(TRY_AGAIN, caps.freed()).await;
 }
 
 struct Server {
