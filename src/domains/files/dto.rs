@@ -219,11 +219,11 @@ pub struct BatchDeleteOut {
 pub struct FileMultipartIn {
     /// The bytes. Its file name is the file's name.
     pub file: yunque_kernel::http::body::FilePart,
-    /// Folder; default `/`. Must come before `file`.
+    /// Folder; default `/`.
     pub path: Option<String>,
-    /// Media type; default that of the part. Must come before `file`.
+    /// Media type; default that of the part.
     pub content_type: Option<String>,
-    /// Expected length in bytes. Must come before `file`.
+    /// Expected length in bytes.
     pub size: Option<i64>,
 }
 

@@ -150,30 +150,36 @@ async fn strange_parts_are_refused_or_ignored() {
     .await;
 }
 
-/// Nothing after the file counts, whatever it is; a second file is not stored.
+/// Fields mean the same wherever they stand; a second file is not stored.
 #[tokio::test]
-async fn what_follows_the_file_is_ignored() {
+async fn fields_after_the_file_count_as_well() {
     let (server, alice) = local(&[]).await;
-    let parts = [
-        file_part("a.png", b"first"),
-        file_part("b.png", b"second"),
-        field("size", "99"),
-        field("path", "/late"),
-    ];
-    let reply = send(&alice.client, &parts).await;
-    assert!(reply.status < 500, "{}", reply.text());
-    if reply.status == 201 {
-        let done = reaches(&alice.client, id_of(&reply.json()), "completed").await;
-        assert_eq!(
-            (&done["name"], &done["path"]),
-            (&serde_json::json!("a.png"), &serde_json::json!("/"))
-        );
-        assert_eq!(
-            stored(&server, done["oss_key"].as_str().unwrap()).unwrap(),
-            b"first"
-        );
-    }
-    assert!(files_in_table(&server).await <= 1);
+    let send_late = async |size: &str, path: &str| {
+        let parts = [
+            file_part("a.png", b"first"),
+            file_part("b.png", b"second"),
+            field("size", size),
+            field("path", path),
+        ];
+        send(&alice.client, &parts).await
+    };
+    send_late("99", "/late").await.refused(400, "size_mismatch");
+    send_late("9223372036854775808", "/late")
+        .await
+        .refused(400, "size_mismatch");
+    send_late("5", "/a/../b").await.refused(400, "validation_error");
+    assert_eq!(files_in_table(&server).await, 0);
+    let created = send_late("5", "/late").await.expect(201);
+    let done = reaches(&alice.client, id_of(&created), "completed").await;
+    assert_eq!(
+        (&done["name"], &done["path"]),
+        (&serde_json::json!("a.png"), &serde_json::json!("/late"))
+    );
+    assert_eq!(
+        stored(&server, done["oss_key"].as_str().unwrap()).unwrap(),
+        b"first"
+    );
+    assert_eq!(files_in_table(&server).await, 1);
     server.settle().await;
     assert!(staged_files(&server).is_empty());
 }

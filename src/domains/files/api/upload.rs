@@ -87,8 +87,9 @@ impl UploadApi {
 
     /// Uploads one file as `multipart/form-data`, streamed, up to 1 GiB.
     ///
-    /// The plain fields `path`, `content_type` and `size` must come before `file`; `size`, when
-    /// given, must be exact. Honours `Idempotency-Key`.
+    /// The plain fields `path`, `content_type` and `size` are best sent before `file`, so that a
+    /// fault in them is told before the bytes are taken; `size`, when given, must be exact. Honours
+    /// `Idempotency-Key`.
     /// Errors: 400 `size_mismatch`, `content_required`, `quota_exceeded`, 409, 413 `file_too_large`, 422.
     #[oai(path = "/upload", method = "post", operation_id = "upload_file_stream")]
     async fn upload_stream(
@@ -212,69 +213,63 @@ impl UploadApi {
 }
 
 impl UploadApi {
-    /// Reads the parts in their order; the file is staged while it arrives.
+    /// Reads the parts as they come; the file is staged while it arrives.
     async fn take_multipart(
         &self,
         body: &mut MultipartBody<FileMultipartIn, MULTIPART_LIMIT>,
     ) -> Result<(NewUpload, BodyDigest), ApiError> {
         let mut fields = PlainFields::default();
-        let mut hash = Sha256::new();
+        let mut file: Option<(FilePart, Staged)> = None;
         while let Some(part) = body.next().await? {
             let name = part.name().unwrap_or_default().to_owned();
             if PLAIN_FIELDS.contains(&name.as_str()) {
                 let text = body.text(part, MAX_FIELD).await?;
                 fields.set(&name, &text)?;
-                continue;
-            }
-            if name != "file" {
-                body.skip(part).await?;
-                continue;
-            }
-            let mut faults = Faults::new();
-            let file_name = part.file_name().unwrap_or_default().to_owned();
-            let declared = part.content_type().map(str::to_owned);
-            let content_type = fields.content_type.clone().or(declared);
-            let content_type = content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
-            let labels = labels(&mut faults, &file_name, &content_type, fields.path.as_deref());
-            let Some(labels) = labels else {
-                return Err(faults.into_error());
-            };
-            let staged = self.take_file(part, body.fault()).await?;
-            if let Some(declared) = fields.size.filter(|n| *n != staged.size) {
-                return Err(FilesError::SizeMismatch {
-                    declared,
-                    actual: staged.size,
-                }
-                .into());
-            }
-            for text in [labels.name.as_str(), &labels.content_type, labels.path.as_str()] {
-                hash.update((text.len() as u64).to_be_bytes());
-                hash.update(text.as_bytes());
-            }
-            hash.update(staged.sha256);
-            // What follows the file is read, so that the connection stays usable, and ignored.
-            while let Some(part) = body.next().await? {
+            } else if name == "file" && file.is_none() {
+                let told = FilePart {
+                    name: part.file_name().unwrap_or_default().to_owned(),
+                    content_type: part.content_type().map(str::to_owned),
+                };
+                // What is wrong by now is refused before the bytes come.
+                fields.labels(&told)?;
+                file = Some((told, self.take_file(part, body.fault()).await?));
+            } else {
                 body.skip(part).await?;
             }
-            let Labels {
-                name,
-                content_type,
-                path,
-            } = labels;
-            let size = staged.size;
-            let upload = NewUpload {
-                name,
-                content_type,
-                size,
-                path,
-                source: Source::Multipart,
-                staged,
-            };
-            return Ok((upload, BodyDigest(hash.finalize().into())));
         }
-        let mut faults = Faults::new();
-        faults.add_coded_text("file", codes::CONTENT_REQUIRED.code, messages::REQUIRED);
-        Err(faults.into_error())
+        let Some((told, staged)) = file else {
+            let mut faults = Faults::new();
+            faults.add_coded_text("file", codes::CONTENT_REQUIRED.code, messages::REQUIRED);
+            return Err(faults.into_error());
+        };
+        let Labels {
+            name,
+            content_type,
+            path,
+        } = fields.labels(&told)?;
+        let size = staged.size;
+        if let Some(declared) = fields.size.filter(|n| *n != size) {
+            return Err(FilesError::SizeMismatch {
+                declared,
+                actual: size,
+            }
+            .into());
+        }
+        let mut hash = Sha256::new();
+        for text in [name.as_str(), &content_type, path.as_str()] {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.update(staged.sha256);
+        let upload = NewUpload {
+            name,
+            content_type,
+            size,
+            path,
+            source: Source::Multipart,
+            staged,
+        };
+        Ok((upload, BodyDigest(hash.finalize().into())))
     }
 
     async fn take_file(&self, part: Field, fault: body::RawFault) -> Result<Staged, ApiError> {
@@ -299,7 +294,21 @@ struct PlainFields {
     size: Option<u64>,
 }
 
+/// What the head of the file's part says.
+struct FilePart {
+    name: String,
+    content_type: Option<String>,
+}
+
 impl PlainFields {
+    /// The fields that are there so far, together with those of the file's part.
+    fn labels(&self, file: &FilePart) -> Result<Labels, ApiError> {
+        let content_type = self.content_type.as_ref().or(file.content_type.as_ref());
+        let content_type = content_type.map_or("application/octet-stream", String::as_str);
+        let mut faults = Faults::new();
+        labels(&mut faults, &file.name, content_type, self.path.as_deref()).ok_or_else(|| faults.into_error())
+    }
+
     fn set(&mut self, name: &str, text: &str) -> Result<(), ApiError> {
         let text = text.trim();
         match name {
