@@ -40,9 +40,21 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
     /// # Errors
     /// [`Interrupted`].
     pub async fn call(&self, item: I) -> Result<O, Interrupted> {
+        self.add(item).await?.await
+    }
+
+    /// Adds an item behind those that were added before, and gives what waits for its answer. So one caller can have
+    /// many items in the same batch.
+    ///
+    /// # Errors
+    /// [`Interrupted`], also of the answer.
+    pub async fn add(
+        &self,
+        item: I,
+    ) -> Result<impl Future<Output = Result<O, Interrupted>> + Send + use<I, O>, Interrupted> {
         let (told, hear) = oneshot::channel();
         self.0.send((item, told)).await.map_err(|_| Interrupted)?;
-        hear.await.map_err(|_| Interrupted)
+        Ok(async { hear.await.map_err(|_| Interrupted) })
     }
 }
 

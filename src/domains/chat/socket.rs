@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::ToJSON;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use tokio::time::Instant;
 use yunque_kernel::error::common;
 use yunque_kernel::realtime::Present;
 use yunque_kernel::ws::{
-    Broadcast, Endpoint, Handshake, Incoming, Log, Opened, Peer, Tail, Typing, Upgraded, Ws,
+    Broadcast, Endpoint, Handled, Handshake, Incoming, Log, Opened, Peer, SharedReads, Tail, Typing,
+    Upgraded, Ws,
 };
 use yunque_kernel::{ApiError, ChatMessageId, ChatRoomId, UserId};
 
@@ -53,14 +55,18 @@ impl RoomSocket {
         }
     }
 
-    async fn send(&self, peer: &Peer, room: ChatRoomId, frame: &Incoming) -> Result<Option<Value>, ApiError> {
+    async fn send(&self, peer: &Peer, room: ChatRoomId, frame: &Incoming) -> Result<Handled, ApiError> {
         peer.require_write()?;
         let input: ChatMessageIn = frame.read()?;
         let outgoing = self.chat.prepare(&peer.caller, room, input).await?;
         let people = outgoing.people.clone();
-        let delivered = self.chat.send(outgoing).await?;
-        // A new one comes back to its sender as to everybody.
-        Ok((!delivered.is_new).then(|| frames::again(&delivered.row, &people)))
+        let sent = self.chat.begin_send(outgoing).await?;
+        let told = async move {
+            let delivered = sent.await?;
+            // A new one comes back to its sender as to everybody.
+            Ok((!delivered.is_new).then(|| frames::again(&delivered.row, &people)))
+        };
+        Ok(Handled::Begun(told.boxed()))
     }
 
     async fn typing(&self, peer: &Peer, room: i64, seat: &mut Seat, is_typing: bool) -> Result<(), ApiError> {
@@ -153,7 +159,7 @@ impl Endpoint for RoomSocket {
         room: i64,
         seat: &mut Seat,
         frame: Incoming,
-    ) -> Result<Option<Value>, ApiError> {
+    ) -> Result<Handled, ApiError> {
         match frame.kind.as_str() {
             "chat_message" => return self.send(peer, ChatRoomId(room), &frame).await,
             "typing" => {
@@ -178,7 +184,12 @@ impl Endpoint for RoomSocket {
             }
             _ => return Err(frame.unknown()),
         }
-        Ok(None)
+        Ok(Handled::Done(None))
+    }
+
+    /// A sender's messages share transactions.
+    fn overlaps(&self, kind: &str) -> bool {
+        kind == "chat_message"
     }
 
     fn alarm(&self, seat: &Seat) -> Option<Instant> {
@@ -266,7 +277,7 @@ impl Endpoint for NotificationSocket {
         _room: i64,
         _seat: &mut (),
         frame: Incoming,
-    ) -> Result<Option<Value>, ApiError> {
+    ) -> Result<Handled, ApiError> {
         Err(frame.unknown())
     }
 }
@@ -299,7 +310,7 @@ impl Chat {
             ws: ws.clone(),
             rooms: Arc::new(RoomSocket {
                 chat: self.clone(),
-                log: Arc::new(Messages(self.clone())),
+                log: Arc::new(SharedReads::of(Messages(self.clone()))),
             }),
             notifications: Arc::new(NotificationSocket {
                 chat: self.clone(),

@@ -1,8 +1,12 @@
 //! The life of one socket: one task from the upgrade to the last byte.
 //!
 //! The task reads, one frame at a time, and waits for the domain to handle it before it reads the
-//! next; meanwhile what others have for this socket goes out, and whoever ends the socket ends the
-//! handler too (what a service has begun to write it finishes by itself).
+//! next, unless the domain says that it has begun and goes on by itself; meanwhile what others have
+//! for this socket goes out, and whoever ends the socket ends the handler too (what a service has
+//! begun to write it finishes by itself).
+
+mod begun;
+mod frames;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,25 +16,23 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use poem::OnUpgrade;
-use serde_json::Value;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-use super::close::{Closing, error_frame};
+use self::begun::{Begun, Outcome};
+use super::Ws;
+use super::close::Closing;
 use super::credential::Credential;
 use super::decode::{Decoder, Received};
-use super::endpoint::{Endpoint, Incoming, Peer};
-use super::line::{ALARM, Chunk, Line, RECHECK};
+use super::endpoint::{Endpoint, Peer};
+use super::line::{ALARM, Line, RECHECK};
 use super::pace::Pace;
 use super::parting::{GOODBYE, UPGRADE_TIMEOUT, keeps_queue, last_frames, part};
 use super::registry::{Entry, Slot};
 use super::room::{chunk, chunk_of};
 use super::rooms::Visit;
-use super::wire::{AuthOkFrame, PongFrame, ResumeCompleteFrame, tagged};
-use super::{Ws, frame};
-use crate::clock::rfc3339;
+use super::wire::{ResumeCompleteFrame, tagged};
 use crate::error::{ApiError, common};
-use crate::http::body::parse_json;
 
 /// Messages read from the database at a time for a replay.
 const REPLAY_PAGE: u64 = 100;
@@ -63,6 +65,7 @@ pub(super) struct Conn<E: Endpoint> {
     pub slot: Slot,
     pub pace: Pace,
     pub input: Input,
+    pub begun: Begun,
     pub received: u64,
 }
 
@@ -78,6 +81,7 @@ enum Turn {
     Recheck,
     Alarm,
     Replay,
+    Ended(Outcome),
     Received(Received),
 }
 
@@ -140,6 +144,8 @@ impl<E: Endpoint> Conn<E> {
         let sockets = self.ws.0.metrics.realtime.sockets.with_label_values(&[E::NAME]);
         sockets.inc();
         let closing = self.serve().await;
+        // What was taken from the client is done, and told if he still listens.
+        let _ = tokio::time::timeout(GOODBYE, self.settle()).await;
         sockets.dec();
         // Others learn that it is gone before its client does.
         self.place = None;
@@ -171,6 +177,7 @@ impl<E: Endpoint> Conn<E> {
                 Turn::Recheck => self.recheck().await,
                 Turn::Alarm => self.alarm().await,
                 Turn::Replay => self.replay().await,
+                Turn::Ended(outcome) => self.conclude(outcome),
                 Turn::Received(received) => self.receive(received).await,
             };
             if let Err(closing) = done {
@@ -181,7 +188,7 @@ impl<E: Endpoint> Conn<E> {
 
     async fn next(&mut self) -> Turn {
         let line = &self.line;
-        let (input, replays) = (&mut self.input, self.replay.is_some());
+        let (input, begun, replays) = (&mut self.input, &mut self.begun, self.replay.is_some());
         poll_fn(|cx| {
             line.poll_write(cx);
             if let Poll::Ready(closing) = line.poll_ending(cx) {
@@ -195,6 +202,12 @@ impl<E: Endpoint> Conn<E> {
             }
             if replays && line.poll_empty(cx).is_ready() {
                 return Poll::Ready(Turn::Replay);
+            }
+            if let Poll::Ready(Some(outcome)) = begun.poll_next(cx) {
+                return Poll::Ready(Turn::Ended(outcome));
+            }
+            if begun.is_full() {
+                return Poll::Pending;
             }
             input.poll(line, cx).map(|came| match came {
                 Ok(received) => Turn::Received(received),
@@ -243,90 +256,6 @@ impl<E: Endpoint> Conn<E> {
         Ok(())
     }
 
-    async fn receive(&mut self, received: Received) -> Result<(), Closing> {
-        let text = match received {
-            Received::Close(code) => return Err(Closing::with(code)),
-            Received::Pong | Received::Ping(_) if !self.pace.take() => return self.violation(),
-            Received::Pong => return Ok(()),
-            Received::Ping(payload) => {
-                self.line.push(&Chunk::one(frame::pong(&payload)));
-                return Ok(());
-            }
-            Received::Text(text) => text,
-        };
-        self.received += 1;
-        if !self.pace.take() {
-            self.tell(&common::THROTTLED.into(), None);
-            return self.violation();
-        }
-        let frame = match parse(text) {
-            Ok(frame) => frame,
-            Err(error) => {
-                self.tell(&error, None);
-                return Ok(());
-            }
-        };
-        match frame.kind.as_str() {
-            "ping" => {
-                let ts = rfc3339(self.ws.0.clock.now());
-                self.line.push(&chunk(&tagged("pong", &PongFrame { ts })));
-                Ok(())
-            }
-            "auth" => self.renew(&frame).await,
-            _ => self.handle(frame).await,
-        }
-    }
-
-    async fn handle(&mut self, frame: Incoming) -> Result<(), Closing> {
-        let Some(seat) = &mut self.seat else { return Ok(()) };
-        let client_id = client_id_of(&frame);
-        let work = self.endpoint.on_frame(&self.peer, self.room, seat, frame);
-        let done = unless_ended(&self.line, work).await?;
-        self.set_alarm();
-        match done {
-            Ok(None) => Ok(()),
-            Ok(Some(answer)) => {
-                self.line.push(&chunk(&answer));
-                Ok(())
-            }
-            Err(error) => {
-                self.log(&error);
-                self.tell(&error, client_id.as_ref());
-                if error.status == 429 {
-                    self.violation()
-                } else {
-                    Ok(())
-                }
-            }
-        }
-    }
-
-    /// `{"type":"auth","token"}`: the same user goes on with a new token.
-    async fn renew(&mut self, frame: &Incoming) -> Result<(), Closing> {
-        let token = frame.body.get("token").and_then(Value::as_str).unwrap_or("");
-        let credential = Credential::token(token);
-        let checked = unless_ended(&self.line, credential.check(&self.ws)).await?;
-        match checked {
-            Ok((caller, expires_at)) if caller.user_id == self.peer.caller.user_id => {
-                self.credential = credential;
-                self.line.set_session(caller.session.map_or(0, |s| s.0));
-                self.line.expires_at.store(expires_at, Ordering::Relaxed);
-                self.peer.set_caller(caller).map_err(Closing::because)?;
-                // A revocation between the check and the new session id would have missed us.
-                self.line.signal(RECHECK);
-                let expires_at = chrono::DateTime::from_timestamp(expires_at, 0).map(rfc3339);
-                let renewed = AuthOkFrame { expires_at };
-                self.line.push(&chunk(&tagged("auth_ok", &renewed)));
-            }
-            Ok(_) => self.tell(&common::TOKEN_INVALID.into(), None),
-            Err(error) => {
-                self.log(&error);
-                self.tell(&error, None);
-            }
-        }
-        Ok(())
-    }
-
     /// Rights may have changed: is the credential still good, and may it still be here?
     async fn recheck(&mut self) -> Result<(), Closing> {
         let line = self.line.clone();
@@ -371,53 +300,4 @@ impl<E: Endpoint> Conn<E> {
         let ms = at.map_or(0, |at| self.ws.0.registry.ms_of(at));
         self.line.times.alarm.store(ms, Ordering::Relaxed);
     }
-
-    fn tell(&self, error: &ApiError, client_id: Option<&Value>) {
-        let frame = error_frame(error, self.peer.lang, &self.peer.request_id, client_id);
-        self.line.push(&Chunk::one(frame));
-    }
-
-    fn violation(&mut self) -> Result<(), Closing> {
-        if self.pace.violation() {
-            return Err(Closing::because(common::THROTTLED));
-        }
-        Ok(())
-    }
-
-    /// An error that the client cannot help; logged like those of requests.
-    fn log(&self, error: &ApiError) {
-        if error.status >= 500 {
-            tracing::warn!(error = %error, error.code = error.code, ws.endpoint = E::NAME, "a frame was not handled");
-        }
-    }
-
-    fn fatal(&self, error: ApiError) -> Closing {
-        self.log(&error);
-        Closing::because(error)
-    }
-}
-
-fn parse(text: String) -> Result<Incoming, ApiError> {
-    if text.trim().is_empty() {
-        return Err(common::PARSE_ERROR.into());
-    }
-    let Value::Object(body) = parse_json(text.as_bytes())? else {
-        return Err(common::PARSE_ERROR.into());
-    };
-    match body.get("type") {
-        Some(Value::String(kind)) => Ok(Incoming {
-            kind: kind.clone(),
-            body,
-            text,
-        }),
-        _ => Err(super::codes::UNKNOWN_TYPE.into()),
-    }
-}
-
-/// The client's own id of a frame, if it has the form of one.
-fn client_id_of(frame: &Incoming) -> Option<Value> {
-    let id = frame.body.get("client_id")?;
-    id.as_str()
-        .is_some_and(|text| (1..=64).contains(&text.len()))
-        .then(|| id.clone())
 }

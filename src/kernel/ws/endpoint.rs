@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use poem_openapi::types::ParseFromJSON;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -79,6 +80,15 @@ impl Incoming {
     }
 }
 
+/// What comes of a frame.
+pub enum Handled {
+    /// It is done. The answer, if any, goes to this socket only.
+    Done(Option<Value>),
+    /// It has its place in the order and is done by somebody else; the next frame need not wait for that. The
+    /// future only tells what came of it, and only the oldest of a socket is asked.
+    Begun(BoxFuture<'static, Result<Option<Value>, ApiError>>),
+}
+
 /// What a socket gets that may be there.
 #[derive(Debug)]
 pub struct Opened<S> {
@@ -140,15 +150,20 @@ pub trait Endpoint: Send + Sync + 'static {
     /// The same later, when rights may have changed; `peer` has the new ones.
     async fn recheck(&self, peer: &Peer, room: i64, seat: &mut Self::Seat) -> Result<(), ApiError>;
 
-    /// A frame that is not the layer's own (`ping`, `auth`). The answer, if any, goes to this socket
-    /// only.
+    /// A frame that is not the layer's own (`ping`, `auth`). Clients are told what came of their frames in the
+    /// order of these.
     async fn on_frame(
         &self,
         peer: &Peer,
         room: i64,
         seat: &mut Self::Seat,
         frame: Incoming,
-    ) -> Result<Option<Value>, ApiError>;
+    ) -> Result<Handled, ApiError>;
+
+    /// May a frame of this type begin while frames before it are not done yet? Every other frame waits for them.
+    fn overlaps(&self, _kind: &str) -> bool {
+        false
+    }
 
     /// When [`Endpoint::on_alarm`] is wanted; to the second.
     fn alarm(&self, _seat: &Self::Seat) -> Option<Instant> {

@@ -153,16 +153,14 @@ impl Line {
                 return;
             }
         }
-        pipe.frames += chunk.frames;
-        pipe.bytes += chunk.bytes.len();
+        if pipe.held.is_none() && pipe.queue.is_empty() {
+            pipe.write_through(chunk, &self.times);
+            return;
+        }
+        pipe.count(chunk);
         match &mut pipe.held {
             Some(held) => held.push_back(chunk.clone()),
-            None => {
-                pipe.queue.push_back(chunk.clone());
-                if pipe.queue.len() == 1 {
-                    self.write_now(&mut pipe);
-                }
-            }
+            None => pipe.queue.push_back(chunk.clone()),
         }
     }
 
@@ -170,10 +168,9 @@ impl Line {
     pub fn push_replay(&self, chunk: Chunk) {
         let mut pipe = self.pipe();
         if matches!(pipe.state, State::Open) {
-            pipe.frames += chunk.frames;
-            pipe.bytes += chunk.bytes.len();
+            pipe.count(&chunk);
             pipe.queue.push_back(chunk);
-            self.write_now(&mut pipe);
+            pipe.write_now(&self.times);
         }
     }
 
@@ -182,14 +179,8 @@ impl Line {
         let mut pipe = self.pipe();
         if let Some(mut held) = pipe.held.take() {
             pipe.queue.append(&mut held);
-            self.write_now(&mut pipe);
+            pipe.write_now(&self.times);
         }
-    }
-
-    /// On behalf of the socket's task, if it has started.
-    fn write_now(&self, pipe: &mut Pipe) {
-        let Some(waker) = pipe.waker.clone() else { return };
-        pipe.write(&mut Context::from_waker(&waker), &self.times);
     }
 
     /// Asks the socket's task for something.

@@ -34,6 +34,13 @@ use crate::telemetry::Metrics;
 const REORDER: Duration = Duration::from_millis(20);
 /// How long a new room waits to hear other instances.
 const SETTLE: Duration = Duration::from_secs(1);
+/// A pass over so many sockets that it takes longer pauses afterwards, for as long as it took and at most that long:
+/// what comes meanwhile goes to each socket with one write instead of several. Otherwise the writes for a lively room
+/// of a thousand take all the time there is, and then everything waits for them.
+const PAUSE_FROM: Duration = Duration::from_millis(1);
+const PAUSE_UPTO: Duration = Duration::from_millis(10);
+/// A pass with so many frames has gathered enough.
+const GATHERED: usize = 16;
 /// Frames taken from the hub, and rows read from the database, at a time.
 const BATCH: usize = 64;
 const ROWS: u64 = 100;
@@ -336,7 +343,12 @@ async fn pump(room: std::sync::Weak<Room>, mut subscription: Subscription) {
             Ok(()) => {
                 // Writing to many sockets must not be cut short by the runtime's budget for one
                 // task: every write that is not tried costs a wake-up.
+                let begun = Instant::now();
                 let taken = unconstrained(poll_fn(|_| Poll::Ready(room.take(&frames)))).await;
+                let took = begun.elapsed();
+                if took >= PAUSE_FROM && frames.len() < GATHERED {
+                    tokio::time::sleep(took.min(PAUSE_UPTO)).await;
+                }
                 frames.clear();
                 match taken {
                     Take::Whole => gap_since = None,

@@ -70,14 +70,18 @@ impl Committers {
         Committers((0..shards).map(|_| committer()).collect())
     }
 
-    /// Stores a message.
+    /// Takes a message to be stored, and gives what tells that it was.
     ///
     /// # Errors
     /// As [`Core::commit`] says of this message; the database's.
-    pub async fn send(&self, outgoing: Outgoing) -> Answer {
+    pub async fn add(
+        &self,
+        outgoing: Outgoing,
+    ) -> Result<impl Future<Output = Answer> + Send + use<>, ChatError> {
         let shard = usize::try_from(outgoing.room.0).unwrap_or(0) % self.0.len();
-        let answer = self.0[shard].call(outgoing).await;
-        answer.map_err(|_| DbError::Cancelled)?
+        let answer = self.0[shard].add(outgoing).await;
+        let answer = answer.map_err(|_| DbError::Cancelled)?;
+        Ok(async { answer.await.map_err(|_| DbError::Cancelled)? })
     }
 }
 

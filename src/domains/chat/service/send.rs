@@ -94,7 +94,18 @@ impl Chat {
     /// # Errors
     /// `RoomNotFound`, `NotMember`, `RoomInactive`, `Muted`, `SystemDenied`, `InvalidReply`.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Delivered, ChatError> {
-        self.0.committers.send(outgoing).await
+        self.begin_send(outgoing).await?.await
+    }
+
+    /// Puts a message behind those that were sent before, and gives what waits until it is stored.
+    ///
+    /// # Errors
+    /// The server stops. Those of what is given are those of [`Chat::send`].
+    pub(crate) async fn begin_send(
+        &self,
+        outgoing: Outgoing,
+    ) -> Result<impl Future<Output = Result<Delivered, ChatError>> + Send + use<>, ChatError> {
+        self.0.committers.add(outgoing).await
     }
 
     /// Stores a message by itself, together with the answer of an idempotent request.

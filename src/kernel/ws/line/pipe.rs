@@ -101,6 +101,35 @@ impl Pipe {
         }
     }
 
+    pub fn count(&mut self, chunk: &Chunk) {
+        self.frames += chunk.frames;
+        self.bytes += chunk.bytes.len();
+    }
+
+    /// Writes what comes when nothing waits. The usual case of a delivery: the chunk is neither counted nor kept
+    /// unless the socket leaves some of it.
+    pub fn write_through(&mut self, chunk: &Chunk, times: &Times) {
+        if let (Some(io), Some(waker)) = (&mut self.io, &self.waker) {
+            let mut cx = Context::from_waker(waker);
+            if let Poll::Ready(Ok(n)) = Pin::new(&mut *io).poll_write(&mut cx, &chunk.bytes) {
+                if n == chunk.bytes.len() {
+                    let _ = Pin::new(io).poll_flush(&mut cx);
+                    return;
+                }
+                self.written = n;
+            }
+        }
+        self.count(chunk);
+        self.queue.push_back(chunk.clone());
+        self.write_now(times);
+    }
+
+    /// Writes on behalf of the socket's task, if it has started.
+    pub fn write_now(&mut self, times: &Times) {
+        let Some(waker) = self.waker.clone() else { return };
+        self.write(&mut Context::from_waker(&waker), times);
+    }
+
     /// Writes until nothing waits or the socket takes no more.
     pub fn write(&mut self, cx: &mut Context<'_>, times: &Times) {
         if matches!(self.state, State::Gone) {

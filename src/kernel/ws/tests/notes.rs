@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::super::*;
@@ -26,6 +28,9 @@ pub struct Notes {
     pub banned: Mutex<Vec<i64>>,
     pub closed: AtomicU64,
     pub handled: AtomicU64,
+    /// Frames that were begun, and those of them that may end; `None` is all.
+    pub begun: AtomicU64,
+    pub ended: watch::Sender<Vec<Option<i64>>>,
 }
 
 #[derive(Default)]
@@ -47,6 +52,8 @@ impl Notes {
             banned: Mutex::default(),
             closed: AtomicU64::new(0),
             handled: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            ended: watch::Sender::default(),
         }
     }
 
@@ -72,6 +79,11 @@ impl Notes {
 
     pub fn publish(&self, room: i64, broadcast: &Broadcast) {
         self.hub.publish(&self.topic(room), broadcast.encode());
+    }
+
+    /// Lets a begun frame end, or all of them.
+    pub fn let_end(&self, n: Option<i64>) {
+        self.ended.send_modify(|ended| ended.push(n));
     }
 
     pub fn log_of(&self) -> &NotesLog {
@@ -179,28 +191,46 @@ impl Endpoint for Notes {
         room: i64,
         seat: &mut NotesSeat,
         frame: Incoming,
-    ) -> Result<Option<Value>, ApiError> {
+    ) -> Result<Handled, ApiError> {
         match frame.kind.as_str() {
             "note" => {
                 peer.require_write()?;
                 let text = frame.body.get("text").and_then(Value::as_str).unwrap_or("");
                 self.say(room, text);
-                Ok(None)
+                Ok(Handled::Done(None))
             }
-            "echo" => Ok(Some(json!({ "type": "echo", "body": frame.body }))),
+            "echo" => Ok(Handled::Done(Some(json!({ "type": "echo", "body": frame.body })))),
             "slow" => {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 self.handled.fetch_add(1, Ordering::SeqCst);
-                Ok(None)
+                Ok(Handled::Done(None))
+            }
+            "begin" => {
+                let n = frame.body.get("n").and_then(Value::as_i64);
+                if n.is_none() {
+                    return Err(common::PERMISSION_DENIED.into());
+                }
+                self.begun.fetch_add(1, Ordering::SeqCst);
+                let mut ended = self.ended.subscribe();
+                let told = async move {
+                    let may_end = |ended: &Vec<Option<i64>>| ended.contains(&None) || ended.contains(&n);
+                    let _ = ended.wait_for(may_end).await;
+                    Ok(Some(json!({ "type": "done", "n": n })))
+                };
+                Ok(Handled::Begun(told.boxed()))
             }
             "busy" => Err(common::THROTTLED.into()),
             "broken" => Err(ApiError::internal("secret words")),
             "ring" => {
                 seat.ring_at = Some(Instant::now() + Duration::from_millis(100));
-                Ok(None)
+                Ok(Handled::Done(None))
             }
             _ => Err(frame.unknown()),
         }
+    }
+
+    fn overlaps(&self, kind: &str) -> bool {
+        kind == "begin"
     }
 
     fn alarm(&self, seat: &NotesSeat) -> Option<Instant> {
