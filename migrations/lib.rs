@@ -21,6 +21,7 @@ mod m0007_support;
 mod m0008_login_attempts;
 mod m0009_chat;
 mod m0010_chat_notices;
+mod m0011_chat_search;
 mod schema;
 
 /// Applies and rolls back the migrations below, in this order.
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_login_attempts::Migration),
             Box::new(m0009_chat::Migration),
             Box::new(m0010_chat_notices::Migration),
+            Box::new(m0011_chat_search::Migration),
         ]
     }
 }

@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 use yunque_kernel::db::DbKind;
 use yunque_kernel::db::columns::Columns;
+use yunque_kernel::db::text_index::TextIndex;
 
 /// A migration's view of one database.
 pub struct Schema<'a> {
@@ -118,6 +119,14 @@ impl<'a> Schema<'a> {
             let mut statement = ix.build(table);
             statement.table(table).if_not_exists();
             self.manager.create_index(statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates a full-text index unless it is there.
+    pub async fn create_text_index(&self, table: &'static str) -> Result<(), DbErr> {
+        for sql in TextIndex(table).created(self.manager.get_database_backend()) {
+            self.connection().execute_unprepared(&sql).await?;
         }
         Ok(())
     }

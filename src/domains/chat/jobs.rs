@@ -37,6 +37,23 @@ pub(crate) fn room_subject(room: i64) -> String {
     format!("room:{room}")
 }
 
+/// Brings what was said into the index.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IndexChat {
+    /// Empty for all that lag behind.
+    pub rooms: Vec<i64>,
+}
+
+#[async_trait]
+impl Job for IndexChat {
+    const KIND: &'static str = "index_chat";
+    type Domain = Chat;
+
+    async fn run(&self, chat: &Chat, cx: &JobContext) -> Result<(), JobError> {
+        Ok(chat.core().index_rooms(&self.rooms, &cx.cancelled).await?)
+    }
+}
+
 /// Removes a file that no message shows any more.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct PurgeChatFiles {
@@ -117,6 +134,14 @@ impl Chat {
             ..Plan::default()
         };
         queue.register::<NotifyChatRoom>(self.clone(), notify);
+        // Given up soon: the next minute brings another.
+        let index = Plan {
+            max_attempts: 3,
+            retry_base: Duration::from_secs(2),
+            timeout: Duration::from_secs(600),
+            ..Plan::default()
+        };
+        queue.register::<IndexChat>(self.clone(), index);
         let purge = Plan {
             max_attempts: 10,
             ..Plan::default()
@@ -138,6 +163,10 @@ impl Chat {
             // Apart from the sweeps of others, which run at 2, 7, 12 … and in the night.
             Schedule::new("sweep_chat", minutes(30), minutes(11), || {
                 NewJob::new(&SweepChat {}).dedupe("sweep_chat")
+            }),
+            // For rooms whose own job was lost, and for databases that were filled before there was an index.
+            Schedule::new("index_chat", minutes(1), Duration::from_secs(35), || {
+                NewJob::new(&IndexChat { rooms: Vec::new() }).dedupe("index_chat")
             }),
         ]
     }

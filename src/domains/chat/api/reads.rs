@@ -97,6 +97,8 @@ impl ReadsApi {
     /// Searches messages for a text of 1 to 100 characters, newest first, in one room or in all rooms
     /// of the caller. Deleted messages are left out.
     ///
+    /// Found is what contains the text, inside words as well, whatever its case. A single letter or digit,
+    /// and punctuation alone, are looked for in the newest 20,000 messages only, and `total` counts those.
     /// Errors: 400, 403 `not_member`, 404.
     #[oai(
         path = "/messages/search",

@@ -53,6 +53,7 @@ impl Chat {
                         .ok_or(ChatError::MessageNotFound)?;
                     let now = core.now().max(row.updated_at);
                     core.check_editable(&standing, &row, &by)?;
+                    core.reindex(&tx, &row, Some(&content)).await?;
                     let row = Model {
                         content: content.clone(),
                         is_edited: true,
@@ -194,6 +195,7 @@ impl Core {
             (Column::DeletedBy, Expr::value(by.user_id.0)),
             (Column::UpdatedAt, Expr::value(now)),
         ];
+        self.reindex(tx, &row, None).await?;
         repo::update_message(tx, row.id, set).await?;
         if row.kind() != MessageType::System {
             let note = deleted::Model {

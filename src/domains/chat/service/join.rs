@@ -13,6 +13,9 @@ use crate::kinds::{InviteStatus, Role, RoomType};
 use crate::policy::Standing;
 use crate::{Chat, ChatError, Core, frames, repo};
 
+/// Members looked at together for one who can take over.
+const HEIRS: u64 = 50;
+
 /// How somebody goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -81,7 +84,8 @@ impl Chat {
     }
 
     /// Somebody is about to leave a locked room: if nobody else is an admin, the longest-serving
-    /// moderator becomes one, else the longest-serving member.
+    /// moderator becomes one, else the longest-serving member. Those whose account is not active,
+    /// who could do nothing with it, come after all others.
     pub(super) async fn hand_on(
         &self,
         tx: &Tx,
@@ -91,12 +95,35 @@ impl Chat {
         if leaver.role() != Role::Admin || repo::count_other_admins(tx, room.id, leaver.id).await? > 0 {
             return Ok(());
         }
-        let Some(mut heir) = repo::find_heir(tx, room.id, leaver.id).await? else {
+        let Some(mut heir) = self.heir_of(tx, room, leaver).await? else {
             return Ok(());
         };
         self.core().give_role(tx, room, &mut heir, Role::Admin).await?;
         self.announce_member(tx, room, heir);
         Ok(())
+    }
+
+    async fn heir_of(
+        &self,
+        tx: &Tx,
+        room: &room::Model,
+        leaver: &member::Model,
+    ) -> Result<Option<member::Model>, DbError> {
+        let (mut skip, mut first) = (0, None);
+        loop {
+            let some = repo::list_heirs(tx, room.id, leaver.id, skip, HEIRS).await?;
+            let users: Vec<UserId> = some.iter().map(member::Model::user).collect();
+            let active = self.core().accounts.active_among(tx, &users).await?;
+            if let Some(heir) = some.iter().find(|row| active.contains(&row.user())) {
+                return Ok(Some(heir.clone()));
+            }
+            let is_last = (some.len() as u64) < HEIRS;
+            first = first.or(some.into_iter().next());
+            if is_last {
+                return Ok(first);
+            }
+            skip += HEIRS;
+        }
     }
 }
 
@@ -189,6 +216,7 @@ impl Core {
         people: &People,
     ) -> Result<(), DbError> {
         let text = format!("{} 加入了房间", dto::name(people, user).username);
+        self.index_after_commit(tx, [room.id]);
         self.say(tx, room, user, text, people).await
     }
 
@@ -208,6 +236,7 @@ impl Core {
         // Nothing is said in a closed room.
         if room.is_active {
             let text = exit.told(&dto::name(people, row.user()).username);
+            self.index_after_commit(tx, [room.id]);
             self.say(tx, room, row.user(), text, people).await?;
         }
         self.resize(tx, room, -1, self.now()).await?;

@@ -184,6 +184,7 @@ impl Core {
             let seq = first.entry(row.room_id).or_insert(row.seq);
             *seq = row.seq.min(*seq);
         }
+        self.index_after_commit(tx, first.keys().copied());
         let (mut now, mut later) = (HashSet::new(), Vec::new());
         for (id, seq) in first {
             let Some(room) = rooms.get(&id) else { continue };
