@@ -2,10 +2,9 @@
 //! they tell; a socket that missed a message finds it in the database.
 
 use bytes::Bytes;
-use poem_openapi::types::ToJSON;
 use serde_json::Value;
 use yunque_kernel::auth::Caller;
-use yunque_kernel::ws::{Broadcast, CloseCode, SocketUserOut};
+use yunque_kernel::ws::{Broadcast, CloseCode, SocketUserOut, frame_of};
 use yunque_kernel::{ChatRoomId, UserId};
 
 use crate::dto::{
@@ -26,23 +25,12 @@ pub fn user_topic(user: UserId) -> String {
     format!("chat:user:{user}")
 }
 
-/// With the `type` in front, so that clients need not look at the whole frame to see what it is.
-fn json(frame: &impl ToJSON) -> Value {
-    let mut value = frame.to_json().unwrap_or_default();
-    if let Value::Object(map) = &mut value
-        && let Some(kind) = map.shift_remove("type")
-    {
-        map.shift_insert(0, "type".to_owned(), kind);
-    }
-    value
-}
-
 fn event(frame: &ChatServerFrame) -> Broadcast {
-    Broadcast::event(&json(frame))
+    Broadcast::event(&frame_of(frame))
 }
 
 fn said(row: &message::Model, people: &People) -> Value {
-    json(&ChatServerFrame::Said(ChatSaidFrame {
+    frame_of(&ChatServerFrame::Said(ChatSaidFrame {
         message: dto::message_frame(row, people),
     }))
 }
@@ -140,5 +128,5 @@ pub(crate) fn closed() -> Bytes {
 pub(crate) fn notification(shown: &ChatNotificationOut) -> Bytes {
     let notification = shown.clone();
     let frame = NotificationServerFrame::Notification(ChatNotificationFrame { notification });
-    Broadcast::event(&json(&frame)).encode()
+    Broadcast::event(&frame_of(&frame)).encode()
 }

@@ -1,6 +1,7 @@
 //! The words of this domain, as they are stored and published.
 
 use poem_openapi::Enum;
+use serde::{Serialize, Serializer};
 
 /// An enum whose stored word is the published one.
 macro_rules! words {
@@ -33,6 +34,12 @@ macro_rules! words {
             pub fn parse(text: &str) -> Option<Self> {
                 let found = Self::from_stored(text);
                 (found.as_str() == text).then_some(found)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
             }
         }
     };

@@ -2,7 +2,7 @@
 //!
 //! * Tables: `chat_rooms`, `chat_room_members` (the only record of who is where), `chat_messages`,
 //!   `chat_message_reads`, `chat_deleted_messages`, `chat_mutes`, `chat_invites`, `chat_notifications`,
-//!   `chat_uploads`.
+//!   `chat_uploads`, and for the search `chat_message_index` and `chat_search_marks`.
 //! * Every change of a room, its members or its messages locks the room's row first. Messages
 //!   therefore have ids and a gapless `seq` in the order of their commits.
 //! * Messages that come together, over HTTP or sockets, are committed together ([`service`]'s
@@ -11,8 +11,9 @@
 //!   in the database.
 //! * Nothing is counted to show what is unread: every message carries how many were said up to it,
 //!   every member how many up to what he read.
-//! * Jobs: `notify_chat_room`, `purge_chat_files`, `purge_chat_member`,
-//!   `sweep_chat`.
+//! * Messages enter the index of the search behind those who send; a search reads what is not there
+//!   yet by itself.
+//! * Jobs: `notify_chat_room`, `index_chat`, `purge_chat_files`, `purge_chat_member`, `sweep_chat`.
 //!
 //! What surprises: a banned member's row stays, and counts as nothing; `Standing::member` is the
 //! way to ask.
@@ -42,6 +43,7 @@ pub use error::{ChatError, codes};
 pub use settings::ChatSettings;
 
 use service::committer::Committers;
+use service::index::ToIndex;
 use service::reads::GatheredReads;
 
 /// The chat domain. Cheap to clone.
@@ -61,6 +63,7 @@ pub(crate) struct Core {
     pub settings: Arc<ChatSettings>,
     pub presence: Presence,
     pub reads: GatheredReads,
+    pub to_index: ToIndex,
 }
 
 impl Chat {
@@ -73,6 +76,7 @@ impl Chat {
             accounts,
             settings: Arc::new(settings),
             reads: GatheredReads::default(),
+            to_index: ToIndex::default(),
         };
         let chat = Chat(Arc::new(Inner {
             committers: Committers::start(&core),

@@ -11,6 +11,34 @@ use crate::entity::{member, room};
 use crate::error::ChatError;
 use crate::kinds::{Role, RoomType};
 
+/// One who wants to read in a room: as much of where he stands as that takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    pub room_type: RoomType,
+    pub is_member: bool,
+    /// A platform admin.
+    pub is_staff: bool,
+}
+
+impl Reader {
+    /// Reading messages and members.
+    ///
+    /// # Errors
+    /// `NotMember`.
+    pub fn read(self) -> Result<(), ChatError> {
+        if self.is_member || self.is_staff {
+            Ok(())
+        } else {
+            Err(ChatError::NotMember)
+        }
+    }
+
+    /// A platform admin who is no member reads what is not public: that is recorded.
+    pub fn is_recorded(self) -> bool {
+        self.is_staff && !self.is_member && self.room_type != RoomType::Public
+    }
+}
+
 /// Where a caller stands in a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -47,21 +75,18 @@ impl Standing {
         self.member().map(member::Model::role)
     }
 
-    /// Reading messages and members.
-    ///
-    /// # Errors
-    /// `NotMember`.
-    pub fn read(&self) -> Result<(), ChatError> {
-        if self.member().is_some() || self.is_staff {
-            Ok(())
-        } else {
-            Err(ChatError::NotMember)
+    pub fn reader(&self) -> Reader {
+        Reader {
+            room_type: self.room.kind(),
+            is_member: self.member().is_some(),
+            is_staff: self.is_staff,
         }
     }
 
-    /// A platform admin who is no member reads what is not public: that is recorded.
-    pub fn is_recorded(&self) -> bool {
-        self.is_staff && self.member().is_none() && self.room.kind() != RoomType::Public
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read(&self) -> Result<(), ChatError> {
+        self.reader().read()
     }
 
     /// Seeing what the room is. A closed one is seen by its members only.
@@ -251,7 +276,7 @@ mod tests {
             let admin = standing(kind, None, true);
             assert!(admin.see().is_ok() && admin.read().is_ok() && admin.administer().is_ok());
             assert!(admin.speak(DateTime::UNIX_EPOCH).is_err(), "no member, no voice");
-            assert_eq!(admin.is_recorded(), kind != RoomType::Public);
+            assert_eq!(admin.reader().is_recorded(), kind != RoomType::Public);
         }
         let mut banned = row(Role::Admin);
         banned.is_banned = true;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sockets::{ended, refused};
+use crate::support::sql;
 
 #[tokio::test]
 async fn leaving_is_told_once_and_may_be_repeated() {
@@ -64,6 +65,55 @@ async fn the_longest_serving_moderator_inherits_before_any_member() {
     leave(&s.carol, s.room).await;
     assert_eq!(role(&s.bob).await, "admin", "then the longest-serving member");
     assert_eq!(role(&others[0]).await, "member");
+}
+
+#[tokio::test]
+async fn who_cannot_log_in_inherits_only_when_nobody_else_is_left() {
+    let s = Stage::set().await;
+    let admin = s.srv.admin("boss").await;
+    join(&s.carol, s.room).await;
+    let dave = s.srv.user("dave").await;
+    join(&dave, s.room).await;
+    set_role(&s.alice, s.room, &s.bob, "moderator").await.expect(200);
+    let switch = async |user: &User, is_active: bool| {
+        let path = format!("/user/{}/", user.id);
+        let body = json!({ "is_active": is_active });
+        admin.client.patch(&path, body).await.expect(200);
+    };
+    // The longest-serving moderator, and the member after him.
+    switch(&s.bob, false).await;
+    switch(&s.carol, false).await;
+    leave(&s.alice, s.room).await;
+    let role = async |user: &User| member(&admin, s.room, user).await["role"].clone();
+    assert_eq!(role(&dave).await, "admin", "the only one who can do anything");
+    assert_eq!(role(&s.bob).await, "moderator");
+
+    // Among those who are away, the order is the same.
+    leave(&dave, s.room).await;
+    assert_eq!(role(&s.bob).await, "admin");
+    assert_eq!(role(&s.carol).await, "member");
+}
+
+#[tokio::test]
+async fn an_heir_is_found_behind_many_who_are_away() {
+    let s = Stage::with(&[("RATE_LIMIT_ENABLED", "false")]).await;
+    leave(&s.bob, s.room).await;
+    let more = json!({ "max_members": 100 });
+    s.alice.client.patch(&s.at(""), more).await.expect(200);
+    let away = (0..60).map(|n| {
+        let s = &s;
+        async move {
+            let user = s.srv.user(&format!("away{n}")).await;
+            join(&user, s.room).await;
+            user.id.to_string()
+        }
+    });
+    let away = futures_util::future::join_all(away).await.join(", ");
+    join(&s.carol, s.room).await;
+    let gone = format!("UPDATE users SET is_active = FALSE WHERE id IN ({away})");
+    sql::execute(&s.srv, &gone).await;
+    leave(&s.alice, s.room).await;
+    assert_eq!(look(&s.carol, s.room).await["my_role"], "admin");
 }
 
 #[tokio::test]

@@ -338,3 +338,18 @@ async fn those_with_a_socket_are_online() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_detail_shows_who_runs_the_room_first() {
+    let s = Stage::set().await;
+    join(&s.carol, s.room).await;
+    let dave = s.srv.user("dave").await;
+    join(&dave, s.room).await;
+    set_role(&s.alice, s.room, &s.carol, "moderator")
+        .await
+        .expect(200);
+    set_role(&s.alice, s.room, &dave, "admin").await.expect(200);
+    let shown = look(&s.bob, s.room).await;
+    let expected = json!([u4(&s.alice), u4(&dave), u4(&s.carol), u4(&s.bob)]);
+    assert_eq!(shown["members"], expected);
+}

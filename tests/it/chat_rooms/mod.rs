@@ -22,6 +22,8 @@ mod rooms;
 mod scenarios;
 mod scenarios_live;
 mod search;
+mod search_index;
+mod search_speed;
 mod sending;
 mod sockets;
 mod statements;

@@ -86,6 +86,18 @@ async fn filters_pick_messages() {
     );
     let both = format!("sender_id={}&message_type=file", s.alice.id);
     assert_eq!(page_ids(&s, &both).await, Vec::<i64>::new());
+    let by_four = format!("sender_id={}&page_size=4", s.alice.id);
+    let second = page(&s, &format!("{by_four}&page=2")).await;
+    assert_eq!(
+        (ids(&second["messages"]), &second["total"]),
+        (vec![of_alice[0]], &json!(5))
+    );
+    let past = page(&s, &format!("{by_four}&page=3")).await;
+    covers(&past, &json!({ "messages": [], "page": 3, "total": 5 }));
+    let later = page_ids(&s, &format!("{both}&after_id=0")).await;
+    assert_eq!(later, Vec::<i64>::new());
+    let later = format!("sender_id={}&after_id={}&limit=2", s.alice.id, of_alice[0]);
+    assert_eq!(page_ids(&s, &later).await, of_alice[1..3]);
     delete(&s.alice, &json!({ "id": of_alice[0] })).await.expect(200);
     let shown = page(&s, "include_deleted=false").await;
     assert!(!ids(&shown["messages"]).contains(&of_alice[0]), "{shown}");
@@ -147,10 +159,18 @@ async fn bad_parameters_are_named() {
 #[tokio::test]
 async fn lists_are_refused_to_those_outside() {
     let s = Stage::set().await;
-    let reply = s.carol.client.get(&s.at("messages/")).await;
-    reply.refused_with(403, "not_member", DENIED);
-    let reply = s.bob.client.get(&at(s.room + 1000, "messages/")).await;
-    reply.refused_with(404, "not_found", NO_ROOM);
+    for query in [
+        "",
+        "?message_type=text",
+        "?after_id=0",
+        "?page=9&include_deleted=false",
+    ] {
+        let list = format!("messages/{query}");
+        let reply = s.carol.client.get(&s.at(&list)).await;
+        reply.refused_with(403, "not_member", DENIED);
+        let reply = s.bob.client.get(&at(s.room + 1000, &list)).await;
+        reply.refused_with(404, "not_found", NO_ROOM);
+    }
     assert_eq!(s.bob.client.get(&format!("{ROOMS}x/messages/")).await.status, 404);
     let head = s.bob.client.request(reqwest::Method::HEAD, &s.at("messages/"));
     assert_eq!(s.bob.client.send(head).await.status, 200);

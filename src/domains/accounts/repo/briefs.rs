@@ -1,8 +1,11 @@
 //! `users` as other domains show them.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, ConnectionTrait, DerivePartialModel, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, DerivePartialModel, EntityTrait, QueryFilter, QuerySelect};
 use yunque_kernel::DbError;
+use yunque_kernel::ids::UserId;
 
 use crate::entity::user;
 
@@ -26,4 +29,17 @@ pub struct BriefRow {
 pub async fn list_briefs(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<BriefRow>, DbError> {
     let found = user::Entity::find().filter(user::Column::Id.is_in(ids.iter().copied()));
     Ok(found.into_partial_model::<BriefRow>().all(conn).await?)
+}
+
+/// Those of these users whose accounts are active.
+pub async fn list_active(conn: &impl ConnectionTrait, ids: &[UserId]) -> Result<HashSet<UserId>, DbError> {
+    let found: Vec<i64> = user::Entity::find()
+        .select_only()
+        .column(user::Column::Id)
+        .filter(user::Column::Id.is_in(ids.iter().map(|id| id.0)))
+        .filter(user::Column::IsActive.eq(true))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(found.into_iter().map(UserId).collect())
 }

@@ -3,12 +3,13 @@
 //! A page of messages costs one query for the messages and usually none for their authors. Account
 //! changes evict; an entry also ends by itself after a minute.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
+use sea_orm::ConnectionTrait;
 use yunque_kernel::DbError;
 use yunque_kernel::auth::{AuthChange, HubBus, RevocationBus, UserType};
 use yunque_kernel::ids::UserId;
@@ -151,5 +152,17 @@ impl Accounts {
             found.insert(brief.id, brief);
         }
         Ok(found)
+    }
+
+    /// Those of these accounts that may log in. `conn` is a reader or a transaction.
+    ///
+    /// # Errors
+    /// Only the database's.
+    pub async fn active_among(
+        &self,
+        conn: &impl ConnectionTrait,
+        ids: &[UserId],
+    ) -> Result<HashSet<UserId>, DbError> {
+        briefs::list_active(conn, ids).await
     }
 }

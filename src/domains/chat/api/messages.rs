@@ -9,7 +9,9 @@ use poem_openapi::{ApiResponse, OpenApi};
 use yunque_kernel::auth::Caller;
 use yunque_kernel::clock::is_storable;
 use yunque_kernel::error::messages;
-use yunque_kernel::http::{Body, Created, Json, PageQuery, Replayable, RequestInfo, Scope, StoredReply};
+use yunque_kernel::http::{
+    Body, Created, Direct, Json, PageQuery, Replayable, RequestInfo, Scope, StoredReply,
+};
 use yunque_kernel::{ApiError, ChatMessageId, ChatRoomId, Faults, Text, UserId};
 
 use super::ChatTags;
@@ -137,7 +139,7 @@ impl MessagesApi {
         include_deleted: Query<Option<bool>>,
         message_type: Query<Option<MessageType>>,
         sender_id: Query<Option<i64>>,
-    ) -> Result<Json<ChatMessagePageOut>, ApiError> {
+    ) -> Result<Json<Direct<ChatMessagePageOut>>, ApiError> {
         let asked = Asked {
             page: page.0,
             page_size: page_size.0,
@@ -155,9 +157,8 @@ impl MessagesApi {
             return Err(Faults::one("updated_since", messages::OUT_OF_RANGE));
         }
         let part = asked.part()?;
-        Ok(Json(
-            self.chat.list_messages(&caller, room_id.0, filter, part).await?,
-        ))
+        let page = self.chat.list_messages(&caller, room_id.0, filter, part).await?;
+        Ok(Json(Direct(page)))
     }
 
     /// Sends a message: 201 for a new one, 200 with the first one when its `client_id` was used before.

@@ -5,7 +5,7 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::types::{MaybeUndefined, ToJSON};
 use yunque_kernel::auth::Caller;
 use yunque_kernel::http::{
-    Body, Created, Json, Listed, NoContent, PageQuery, Replayable, RequestInfo, Scope,
+    Body, Created, Direct, Json, Listed, NoContent, PageQuery, Replayable, RequestInfo, Scope,
 };
 use yunque_kernel::{ApiError, ChatRoomId, Text, UserId};
 
@@ -100,7 +100,7 @@ impl RoomsApi {
         #[oai(validator(max_length = 100))] search: Query<Option<String>>,
         page: Query<Option<i64>>,
         page_size: Query<Option<i64>>,
-    ) -> Result<Listed<ChatRoomListOut>, ApiError> {
+    ) -> Result<Listed<Direct<ChatRoomListOut>>, ApiError> {
         let page = PageQuery::of(page.0, page_size.0, PAGE_SIZE)?;
         let filter = RoomFilter {
             scope: scope.0.unwrap_or(RoomScope::All),
@@ -108,7 +108,7 @@ impl RoomsApi {
             search: search.0.filter(|text| !text.is_empty()),
         };
         let (rooms, total) = self.chat.list_rooms(&caller, &filter, page).await?;
-        Ok(Listed::new(rooms, total, page, &info))
+        Ok(Listed::new(rooms, total, page, &info).map(Direct))
     }
 
     /// Makes a room, with the caller as its admin.

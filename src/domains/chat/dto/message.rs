@@ -1,6 +1,7 @@
 //! Messages, over HTTP and as frames.
 
 use poem_openapi::Object;
+use serde::Serialize;
 use yunque_kernel::clock::rfc3339;
 
 use super::{
@@ -10,7 +11,7 @@ use crate::entity::{message, room};
 use crate::kinds::MessageType;
 
 /// A message of a room.
-#[derive(Clone, Debug, PartialEq, Eq, Object)]
+#[derive(Clone, Debug, PartialEq, Eq, Object, Serialize)]
 pub struct ChatMessageOut {
     pub id: i64,
     pub room: ChatRoomNameOut,
@@ -45,23 +46,50 @@ pub fn message(
     reply: Option<&message::Model>,
     people: &People,
 ) -> ChatMessageOut {
+    shown_message(row.into(), room_name(room), reply.map(Into::into), people)
+}
+
+/// The same of what was read to be shown.
+pub fn shown_message(
+    row: message::Shown,
+    room: ChatRoomNameOut,
+    reply: Option<message::Preview>,
+    people: &People,
+) -> ChatMessageOut {
+    let sender = row.sender();
+    let message::Shown {
+        id,
+        seq,
+        sender_id: _,
+        message_type,
+        content,
+        file_url,
+        file_name,
+        file_size,
+        is_edited,
+        is_deleted,
+        reply_to_id,
+        client_id,
+        created_at,
+        updated_at,
+    } = row;
     ChatMessageOut {
-        id: row.id,
-        room: room_name(room),
-        sender: user(people, row.sender()),
-        message_type: row.kind(),
-        content: row.content.clone(),
-        file_url: row.file_url.clone(),
-        file_name: row.file_name.clone(),
-        file_size: row.file_size,
-        is_edited: row.is_edited,
-        is_deleted: row.is_deleted,
-        reply_to: row.reply_to_id,
-        created_at: rfc3339(row.created_at),
-        updated_at: rfc3339(row.updated_at),
-        seq: row.seq,
-        client_id: row.client_id.clone(),
-        reply_preview: reply.map(|reply| message_preview(reply, people)),
+        id,
+        room,
+        sender: user(people, sender),
+        message_type: MessageType::from_stored(&message_type),
+        content,
+        file_url,
+        file_name,
+        file_size,
+        is_edited,
+        is_deleted,
+        reply_to: reply_to_id,
+        created_at: rfc3339(created_at),
+        updated_at: rfc3339(updated_at),
+        seq,
+        client_id,
+        reply_preview: reply.map(|reply| message_preview(&reply, people)),
     }
 }
 
@@ -117,7 +145,7 @@ pub fn message_frame(row: &message::Model, people: &People) -> ChatMessageFrameO
 }
 
 /// A part of a room's messages.
-#[derive(Clone, Debug, PartialEq, Eq, Object)]
+#[derive(Clone, Debug, PartialEq, Eq, Object, Serialize)]
 pub struct ChatMessagePageOut {
     pub messages: Vec<ChatMessageOut>,
     pub page: u64,

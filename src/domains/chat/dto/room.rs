@@ -1,15 +1,17 @@
 //! Rooms, members and invitations.
 
 use poem_openapi::Object;
+use serde::Serialize;
 use yunque_kernel::clock::rfc3339;
 
 use super::{ChatNameOut, ChatUserOut, People, name, preview, user};
 use crate::entity::{invite, member, message, room};
 use crate::kinds::{InviteStatus, Notify, Role, RoomType};
+use crate::repo::ListedRoom;
 use yunque_kernel::UserId;
 
 /// The newest message of a room, in short.
-#[derive(Clone, Debug, PartialEq, Eq, Object)]
+#[derive(Clone, Debug, PartialEq, Eq, Object, Serialize)]
 pub struct ChatPreviewOut {
     pub id: i64,
     /// At most 100 characters.
@@ -20,7 +22,7 @@ pub struct ChatPreviewOut {
     pub created_at: String,
 }
 
-pub fn message_preview(row: &message::Model, people: &People) -> ChatPreviewOut {
+pub fn message_preview(row: &message::Preview, people: &People) -> ChatPreviewOut {
     ChatPreviewOut {
         id: row.id,
         content: preview(&row.content),
@@ -30,7 +32,7 @@ pub fn message_preview(row: &message::Model, people: &People) -> ChatPreviewOut 
 }
 
 /// A room in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Object)]
+#[derive(Clone, Debug, PartialEq, Eq, Object, Serialize)]
 pub struct ChatRoomListOut {
     pub id: i64,
     pub name: String,
@@ -50,27 +52,34 @@ pub struct ChatRoomListOut {
     pub max_members: i32,
 }
 
-/// A room as a list shows it: with its newest message, and what the caller has not read.
-pub fn room_item(
-    row: &room::Model,
-    is_member: bool,
-    last: Option<&message::Model>,
-    unread_count: i64,
-    people: &People,
-) -> ChatRoomListOut {
+/// A room as a list shows it.
+pub fn room_item(row: ListedRoom, unread_count: i64, people: &People) -> ChatRoomListOut {
+    let ListedRoom {
+        id,
+        name,
+        description,
+        room_type,
+        created_by,
+        member_count,
+        max_members,
+        created_at,
+        reading,
+        last_message,
+    } = row;
     ChatRoomListOut {
-        id: row.id,
-        name: row.name.clone(),
-        description: row.description.clone(),
-        room_type: row.kind(),
-        created_by: creator(row, people),
-        member_count: row.member_count,
-        last_message: last.map(|message| message_preview(message, people)),
-        created_at: rfc3339(row.created_at),
-        is_member,
+        id,
+        name,
+        description,
+        room_type: RoomType::from_stored(&room_type),
+        created_by: created_by.map(|id| user(people, UserId(id))),
+        member_count,
+        last_message: last_message.map(|message| message_preview(&message, people)),
+        created_at: rfc3339(created_at),
+        is_member: reading.is_some(),
         unread_count,
-        is_active: row.is_active,
-        max_members: row.max_members,
+        // Closed ones are not listed.
+        is_active: true,
+        max_members,
     }
 }
 
@@ -173,7 +182,7 @@ pub fn room_detail(
 }
 
 /// A room by name.
-#[derive(Clone, Debug, PartialEq, Eq, Object)]
+#[derive(Clone, Debug, PartialEq, Eq, Object, Serialize)]
 pub struct ChatRoomNameOut {
     pub id: i64,
     pub name: String,

@@ -6,4 +6,5 @@ pub mod mute;
 pub mod notification;
 pub mod read;
 pub mod room;
+pub mod search_mark;
 pub mod upload;

@@ -53,6 +53,16 @@ fn active() -> Select<member::Entity> {
     member::Entity::find().filter(member::Column::IsBanned.eq(false))
 }
 
+/// 0 for admins, 1 for moderators, 2 for the others. The words have another order.
+fn rank() -> SimpleExpr {
+    let is = |role: Role| member::Column::Role.eq(role.as_str());
+    CaseStatement::new()
+        .case(is(Role::Admin), 0)
+        .case(is(Role::Moderator), 1)
+        .finally(2)
+        .into()
+}
+
 fn by_joining(select: Select<member::Entity>) -> Select<member::Entity> {
     select
         .order_by_asc(member::Column::JoinedAt)
@@ -109,7 +119,8 @@ pub async fn list_all_members(
     Ok(by_joining(filtered(room, filter)).all(conn).await?)
 }
 
-/// The first members of a room as its detail shows them: admins, then by time of joining.
+/// The first members of a room as its detail shows them: admins, moderators, the others, each by time
+/// of joining.
 pub async fn list_first(
     conn: &impl ConnectionTrait,
     room: i64,
@@ -117,8 +128,7 @@ pub async fn list_first(
 ) -> Result<Vec<member::Model>, DbError> {
     let select = active()
         .filter(member::Column::RoomId.eq(room))
-        // `admin` comes first of the three words.
-        .order_by_asc(member::Column::Role);
+        .order_by_asc(rank());
     let select = by_joining(select).limit(most);
     Ok(select.all(conn).await?)
 }
@@ -241,16 +251,19 @@ pub async fn count_other_admins(conn: &impl ConnectionTrait, room: i64, id: i64)
     Ok(select.count(conn).await?)
 }
 
-/// Who takes over from the last admin: the longest-serving moderator, else member.
-pub async fn find_heir(
+/// A page of those who may take over from a member: moderators before the others, who serves longest
+/// first.
+pub async fn list_heirs(
     conn: &impl ConnectionTrait,
     room: i64,
     id: i64,
-) -> Result<Option<member::Model>, DbError> {
+    skip: u64,
+    most: u64,
+) -> Result<Vec<member::Model>, DbError> {
     let select = active()
         .filter(member::Column::RoomId.eq(room))
         .filter(member::Column::Id.ne(id))
-        // `moderator` comes after `member`.
-        .order_by_desc(member::Column::Role);
-    Ok(by_joining(select).limit(1).one(conn).await?)
+        .order_by_asc(rank());
+    let select = by_joining(select).offset(skip).limit(most);
+    Ok(select.all(conn).await?)
 }

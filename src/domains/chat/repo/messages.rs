@@ -105,14 +105,22 @@ pub async fn list_window(
     window: Window,
     limit: u64,
 ) -> Result<Vec<message::Model>, DbError> {
+    Ok(windowed(room, filter, window, limit).all(conn).await?)
+}
+
+pub(super) fn windowed(
+    room: i64,
+    filter: &MessageFilter,
+    window: Window,
+    limit: u64,
+) -> Select<message::Entity> {
     let select = filter.apply(of_room(room)).limit(limit);
     let id = message::Column::Id;
-    let select = match window {
+    match window {
         Window::Newest { skip } => select.order_by_desc(id).offset(skip),
         Window::Before(before) => select.filter(id.lt(before)).order_by_desc(id),
         Window::After(after) => select.filter(id.gt(after)).order_by_asc(id),
-    };
-    Ok(select.all(conn).await?)
+    }
 }
 
 /// The id right before the newest `most` messages in (`after`, `upto`]; `None` when there are no more
@@ -250,29 +258,4 @@ pub async fn insert_deleted(tx: &Tx, row: deleted::Model) -> Result<(), DbError>
         .take();
     tx.execute(&insert).await?;
     Ok(())
-}
-
-/// How many deleted messages of each room lie behind a member's mark there.
-pub async fn count_deleted_after(
-    conn: &impl ConnectionTrait,
-    marks: &[(i64, i64)],
-) -> Result<Vec<(i64, i64)>, DbError> {
-    if marks.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut any = Condition::any();
-    for (room, mark) in marks {
-        any = any.add(
-            Condition::all()
-                .add(deleted::Column::RoomId.eq(*room))
-                .add(deleted::Column::MessageId.gt(*mark)),
-        );
-    }
-    let select = deleted::Entity::find()
-        .select_only()
-        .column(deleted::Column::RoomId)
-        .expr(deleted::Column::MessageId.count())
-        .filter(any)
-        .group_by(deleted::Column::RoomId);
-    Ok(select.into_tuple().all(conn).await?)
 }

@@ -4,21 +4,25 @@
 //! messages are therefore given out in the order of their commits inside a room, and the counters
 //! in the row are exact.
 
+mod index;
 mod invites;
 mod members;
 mod messages;
 mod mutes;
 mod notifications;
+mod pages;
 mod reads;
 mod rooms;
 mod search;
 mod uploads;
 
+pub use index::*;
 pub use invites::*;
 pub use members::*;
 pub use messages::*;
 pub use mutes::*;
 pub use notifications::*;
+pub use pages::*;
 pub use reads::*;
 pub use rooms::*;
 pub use search::*;

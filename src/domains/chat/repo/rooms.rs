@@ -3,11 +3,10 @@
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoCondition, Query, SimpleExpr};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, RelationDef, Select,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
+    RelationDef, Select,
 };
 use yunque_kernel::db::{Unique as _, dialect};
-use yunque_kernel::http::Page;
 use yunque_kernel::{ChatRoomId, DbError, Tx, UserId};
 
 use crate::entity::{member, room};
@@ -82,23 +81,8 @@ pub struct RoomFilter {
     pub search: Option<String>,
 }
 
-/// A page of the active rooms that a user may see, newest first, each with the user's row.
-pub async fn list_rooms(
-    conn: &impl ConnectionTrait,
-    user: UserId,
-    filter: &RoomFilter,
-    page: Page,
-) -> Result<(Vec<(room::Model, Option<member::Model>)>, u64), DbError> {
-    let total = visible(user, filter).count(conn).await?;
-    let rooms = visible(user, filter)
-        .select_also(member::Entity)
-        .order_by_desc(room::Column::Id)
-        .offset(page.offset())
-        .limit(page.limit());
-    Ok((rooms.all(conn).await?, total))
-}
-
-fn visible(user: UserId, filter: &RoomFilter) -> Select<room::Entity> {
+/// The active rooms that a user may see, each with the user's row: it is banned in none of them.
+pub(super) fn visible(user: UserId, filter: &RoomFilter) -> Select<room::Entity> {
     let mine = Condition::all()
         .add(member::Column::Id.is_not_null())
         .add(member::Column::IsBanned.eq(false));

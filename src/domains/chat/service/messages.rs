@@ -5,10 +5,10 @@ use yunque_kernel::http::Page;
 use yunque_kernel::ws::Broadcast;
 use yunque_kernel::{ChatMessageId, ChatRoomId, DbError};
 
-use crate::dto::{self, ChatMessageOut, ChatMessagePageOut};
+use crate::dto::{self, ChatMessageOut, ChatMessagePageOut, ChatRoomNameOut};
 use crate::entity::{message, room};
-use crate::policy::Standing;
-use crate::repo::{self, MessageFilter, Window};
+use crate::policy::{Reader, Standing};
+use crate::repo::{self, MessageFilter, PageMessage, Window};
 use crate::{Chat, ChatError, Core, frames};
 
 /// Text of a message that was deleted. Stored, so it keeps to Chinese in every language.
@@ -37,47 +37,36 @@ impl Chat {
         filter: MessageFilter,
         part: Part,
     ) -> Result<ChatMessagePageOut, ChatError> {
-        let room = self.reader(caller, id).await?.room;
+        self.admit(caller).await?;
         let reader = self.ctx().db.reader();
+        let (window, limit) = match part {
+            Part::Page(page) => (Window::Newest { skip: page.offset() }, page.limit()),
+            Part::Cursor { window, limit } => (window, limit),
+        };
+        let found = repo::find_page(reader, id, caller.user_id, &filter, window, limit).await?;
+        let (room, rows) = found.ok_or(ChatError::RoomNotFound)?;
+        let standing = Reader {
+            room_type: room.room_type,
+            is_member: room.is_member,
+            is_staff: caller.is_staff,
+        };
+        standing.read()?;
+        self.record_reader(caller, id, standing).await?;
         // Nothing is ever removed from a room, so its numbers tell how many there are.
         let total = match filter.is_empty() {
             true => room.last_seq.unsigned_abs(),
-            false => repo::count_messages(reader, room.id, &filter).await?,
+            false => repo::count_messages(reader, id.0, &filter).await?,
         };
-        let (rows, page, page_size) = match part {
-            Part::Page(page) => {
-                let rows = match filter.is_empty() {
-                    true => self.page(&room, page).await?,
-                    false => {
-                        let window = Window::Newest { skip: page.offset() };
-                        repo::list_window(reader, room.id, &filter, window, page.limit()).await?
-                    }
-                };
-                (rows, page.page, page.size)
-            }
-            Part::Cursor { window, limit } => {
-                let rows = repo::list_window(reader, room.id, &filter, window, limit).await?;
-                (rows, 1, limit)
-            }
+        let (page, page_size) = match part {
+            Part::Page(page) => (page.page, page.size),
+            Part::Cursor { limit, .. } => (1, limit),
         };
         Ok(ChatMessagePageOut {
-            messages: self.core().present_messages(&room, &rows).await?,
+            messages: self.core().present_page(id, room.name, rows).await?,
             page,
             page_size,
             total,
         })
-    }
-
-    /// A page is a range of numbers.
-    async fn page(&self, room: &room::Model, page: Page) -> Result<Vec<message::Model>, DbError> {
-        let skip = i64::try_from(page.offset()).unwrap_or(i64::MAX);
-        let to = room.last_seq.saturating_sub(skip);
-        if to < 1 {
-            return Ok(Vec::new());
-        }
-        let size = i64::try_from(page.size).unwrap_or(i64::MAX);
-        let from = to.saturating_sub(size).saturating_add(1).max(1);
-        repo::list_range(self.ctx().db.reader(), room.id, from, to).await
     }
 
     /// One message.
@@ -133,6 +122,23 @@ impl Chat {
 }
 
 impl Core {
+    async fn present_page(
+        &self,
+        id: ChatRoomId,
+        name: String,
+        rows: Vec<PageMessage>,
+    ) -> Result<Vec<ChatMessageOut>, DbError> {
+        let replied = rows.iter().filter_map(|(_, reply)| reply.as_ref());
+        let replied = replied.map(message::Preview::sender);
+        let senders = rows.iter().map(|(row, _)| row.sender());
+        let people = self.people(senders.chain(replied)).await?;
+        let room = ChatRoomNameOut { id: id.0, name };
+        let rows = rows.into_iter();
+        Ok(rows
+            .map(|(row, reply)| dto::shown_message(row, room.clone(), reply, &people))
+            .collect())
+    }
+
     /// Messages of one room as they are shown, by a fixed number of statements.
     pub(crate) async fn present_messages(
         &self,

@@ -6,6 +6,7 @@ mod changes;
 pub(crate) mod committer;
 mod departed;
 mod direct;
+pub(crate) mod index;
 mod invites;
 mod join;
 pub(crate) mod members;

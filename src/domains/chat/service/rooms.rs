@@ -1,7 +1,5 @@
 //! Rooms: making, listing, showing, changing and closing them.
 
-use std::collections::HashMap;
-
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use serde::Serialize;
 use yunque_kernel::auth::Caller;
@@ -104,33 +102,20 @@ impl Chat {
         self.admit(caller).await?;
         let reader = self.ctx().db.reader();
         let (rooms, total) = repo::list_rooms(reader, caller.user_id, filter, page).await?;
-        let rooms: Vec<(room::Model, Option<member::Model>)> = rooms
-            .into_iter()
-            .map(|(room, row)| (room, row.filter(|row| !row.is_banned)))
-            .collect();
-        // What was said in a room is for its members.
-        let own = || rooms.iter().filter_map(|(room, row)| Some((room, row.as_ref()?)));
-        let last: Vec<i64> = own().filter_map(|(room, _)| room.last_message_id).collect();
-        let last: HashMap<i64, message::Model> = repo::list_messages_by_ids(reader, &last)
-            .await?
-            .into_iter()
-            .map(|message| (message.id, message))
-            .collect();
-        let marks: Vec<(i64, i64)> = own().map(|(room, row)| (room.id, row.mark_id)).collect();
-        let deleted: HashMap<i64, i64> = repo::count_deleted_after(reader, &marks)
-            .await?
-            .into_iter()
-            .collect();
-        let creators = rooms.iter().filter_map(|(room, _)| creator(room));
-        let people = creators.chain(last.values().map(message::Model::sender));
+        let people = rooms.iter().flat_map(|room| {
+            let last = room.last_message.as_ref().map(message::Preview::sender);
+            room.created_by.map(UserId).into_iter().chain(last)
+        });
         let people = self.core().people(people).await?;
-        let shown = rooms.iter().map(|(room, row)| {
-            let unread = row.as_ref().map_or(0, |row| {
-                unread_count(room, row, deleted.get(&room.id).copied().unwrap_or(0))
+        let shown = rooms.into_iter().map(|room| {
+            let unread = room.reading.map_or(0, |reading| {
+                unread_count(
+                    reading.last_ordinal,
+                    reading.mark_ordinal,
+                    reading.deleted_after_mark,
+                )
             });
-            let newest = row.as_ref().and(room.last_message_id);
-            let newest = newest.and_then(|id| last.get(&id));
-            dto::room_item(room, row.is_some(), newest, unread, &people)
+            dto::room_item(room, unread, &people)
         });
         Ok((shown.collect(), total))
     }

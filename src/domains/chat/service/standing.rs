@@ -5,7 +5,7 @@ use yunque_kernel::auth::Caller;
 use yunque_kernel::{ChatRoomId, DbError, Tx};
 
 use crate::entity::room;
-use crate::policy::Standing;
+use crate::policy::{Reader, Standing};
 use crate::{Chat, ChatError, Core, repo};
 
 impl Chat {
@@ -40,10 +40,21 @@ impl Chat {
 
     /// Records that a platform admin looked into a room of others.
     pub(crate) async fn record(&self, caller: &Caller, standing: &Standing) -> Result<(), DbError> {
-        if !standing.is_recorded() {
+        self.record_reader(caller, standing.room.key(), standing.reader())
+            .await
+    }
+
+    /// The same of one who is judged as a reader only.
+    pub(crate) async fn record_reader(
+        &self,
+        caller: &Caller,
+        room: ChatRoomId,
+        reader: Reader,
+    ) -> Result<(), DbError> {
+        if !reader.is_recorded() {
             return Ok(());
         }
-        let data = json!({ "room_id": standing.room.id, "room_type": standing.room.room_type });
+        let data = json!({ "room_id": room.0, "room_type": reader.room_type.as_str() });
         let accounts = &self.core().accounts;
         accounts
             .record_event(caller.user_id, "chat_room_read", &data)
