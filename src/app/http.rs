@@ -9,6 +9,7 @@ use yunque_kernel::Code;
 use yunque_kernel::auth::{Authenticate, ScopeTable};
 use yunque_kernel::http::openapi::{Channel, Document, Info, error_codes_json};
 use yunque_kernel::http::{AppBuilder, Handler, HttpDeps};
+use yunque_support::dto::{SupportClientFrame, SupportServerFrame};
 
 use super::App;
 
@@ -106,6 +107,13 @@ pub fn socket_document() -> Document {
         Channel::of::<ChatClientFrame, ChatServerFrame>("chat_room", "/ws/chat/{room_id}/", "A chat room")
             .parameter("room_id", "Id of the room.")
             .resumes(),
+        Channel::of::<SupportClientFrame, SupportServerFrame>(
+            "support_session",
+            "/ws/chat/sessions/{id}/",
+            "A support session",
+        )
+        .parameter("id", "Id of the session.")
+        .resumes(),
         Channel::of::<NotificationClientFrame, NotificationServerFrame>(
             "notifications",
             "/ws/notifications/",

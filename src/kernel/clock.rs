@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, DurationRound, SecondsFormat, TimeDelta, Utc};
 
 /// A shared, movable UTC clock.
 #[derive(Clone, Debug, Default)]
@@ -45,16 +45,12 @@ pub fn is_storable(moment: DateTime<Utc>) -> bool {
 /// Writes a time as the contract wants it: RFC 3339, UTC, `Z`, up to six fraction digits, none
 /// when zero.
 pub fn rfc3339(time: DateTime<Utc>) -> String {
-    let us = time.timestamp_subsec_micros();
-    if us == 0 {
-        return time.format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    }
-    let fraction = format!("{us:06}");
-    format!(
-        "{}.{}Z",
-        time.format("%Y-%m-%dT%H:%M:%S"),
-        fraction.trim_end_matches('0')
-    )
+    let mut text = time.to_rfc3339_opts(SecondsFormat::Micros, true);
+    // `Z` comes after a fraction of six digits.
+    text.pop();
+    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    text.push('Z');
+    text
 }
 
 #[cfg(test)]

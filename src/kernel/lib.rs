@@ -17,6 +17,7 @@ pub mod mail;
 pub mod queue;
 pub mod realtime;
 pub mod redis_link;
+pub mod search;
 pub mod storage;
 pub mod task;
 pub mod telemetry;

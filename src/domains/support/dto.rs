@@ -1,5 +1,7 @@
 //! What clients send and see.
 
+mod frames;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use crate::entity::{message, session};
 use crate::kinds::{ContentType, MessageType};
 use crate::message_text::MessageText;
 use crate::policy::Side;
+
+pub use frames::*;
 
 /// Stands for an image in previews. Stored text keeps to Chinese in every language.
 const IMAGE_PREVIEW: &str = "[图片]";

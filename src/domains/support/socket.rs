@@ -6,35 +6,23 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{Object, OpenApi};
-use serde_json::{Map, Value, json};
+use poem_openapi::types::ToJSON;
+use serde_json::Map;
 use tokio::time::Instant;
 use yunque_kernel::http::Bucket;
 use yunque_kernel::ws::{
-    Broadcast, Endpoint, Handshake, Incoming, Log, Opened, Peer, Tail, Typing, Upgraded, Ws,
+    Broadcast, Endpoint, Handled, Handshake, Incoming, Log, Opened, Peer, Tail, Typing, Upgraded, Ws,
 };
 use yunque_kernel::{ApiError, SupportSessionId};
 
 use crate::api::SupportTags;
-use crate::dto::{self, SupportMessageIn};
+use crate::dto::{self, SupportMessageIn, SupportReadFrame, SupportSocketSessionOut, SupportTypingFrame};
 use crate::entity::message;
 use crate::kinds::ContentType;
 use crate::repo::{self, Cursor};
 use crate::{Support, SupportError, frames};
-
-/// `{"type":"typing"}` of a client.
-#[derive(Debug, Object)]
-struct SupportTypingFrame {
-    is_typing: bool,
-}
-
-/// `{"type":"read"}` of a client.
-#[derive(Debug, Object)]
-struct SupportReadFrame {
-    #[oai(validator(minimum(value = "1")))]
-    message_id: i64,
-}
 
 /// What a connection remembers.
 #[derive(Debug, Default)]
@@ -95,8 +83,11 @@ impl Endpoint for SupportSocket {
         let id = SupportSessionId(room);
         let joined = self.support.can_join(id, &peer.caller).await?;
         let mut greeting = Map::new();
-        let session = json!({ "id": joined.session, "is_active": joined.is_active });
-        greeting.insert("session".to_owned(), session);
+        let session = SupportSocketSessionOut {
+            id: joined.session.0,
+            is_active: joined.is_active,
+        };
+        greeting.insert("session".to_owned(), session.to_json().unwrap_or_default());
         Ok(Opened {
             seat: Seat::default(),
             greeting,
@@ -117,7 +108,7 @@ impl Endpoint for SupportSocket {
         room: i64,
         seat: &mut Seat,
         frame: Incoming,
-    ) -> Result<Option<Value>, ApiError> {
+    ) -> Result<Handled, ApiError> {
         let id = SupportSessionId(room);
         match frame.kind.as_str() {
             "chat_message" => self.send(peer, id, &frame).await?,
@@ -137,7 +128,7 @@ impl Endpoint for SupportSocket {
             }
             _ => return Err(frame.unknown()),
         }
-        Ok(None)
+        Ok(Handled::Done(None))
     }
 
     fn alarm(&self, seat: &Seat) -> Option<Instant> {
@@ -229,12 +220,9 @@ impl SocketApi {
     ///
     /// For participants. The token stands in `?token=`, in `Authorization`, or in
     /// `Sec-WebSocket-Protocol: bearer, <token>`; an API key in `X-API-Key`. With `since` every message
-    /// with a larger id comes first, then `resume_complete`. Frames are JSON text of at most 64 KiB.
-    /// The client sends `chat_message` (`content`), `typing` (`is_typing`), `read` (`message_id`),
-    /// `ping` and `auth` (`token`); the server sends `connection_established`, `chat_message`,
-    /// `typing`, `messages_read`, `session_closed`, `resume_complete`, `pong`, `auth_ok` and `error`.
-    /// Refusals come over the socket: an `error` frame and the close code 4400, 4401, 4403, 4404 or
-    /// 4429.
+    /// with a larger id comes first, then `resume_complete`. Frames are JSON text of at most 64 KiB;
+    /// `/asyncapi.json` describes them. Refusals come over the socket: an `error` frame and the close
+    /// code 4400, 4401, 4403, 4404 or 4429.
     /// Errors: 426 `upgrade_required`, 503.
     #[oai(path = "/:id", method = "get", operation_id = "open_support_socket")]
     async fn open(

@@ -136,6 +136,19 @@ pub trait Authenticate: Send + Sync + 'static {
 
     /// `ip` is remembered as the key's last place of use.
     async fn api_key(&self, key: &str, ip: IpAddr) -> Result<Caller, ApiError>;
+
+    /// Whether [`Authenticate::jwt`] can have another answer than 401, without asking anybody: the
+    /// signature and the time. For those who make others wait before they ask.
+    ///
+    /// # Errors
+    /// 401.
+    fn jwt_at_a_glance(&self, token: &str) -> Result<(), ApiError>;
+
+    /// The same of an API key, which has nothing but a form.
+    ///
+    /// # Errors
+    /// 401.
+    fn api_key_at_a_glance(&self, key: &str) -> Result<(), ApiError>;
 }
 
 /// Which scope module a path belongs to, by its longest matching prefix.

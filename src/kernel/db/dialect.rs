@@ -46,6 +46,20 @@ pub fn marks(n: usize) -> String {
     out
 }
 
+/// Builds a select that ends with `LIMIT` and `OFFSET`, so that its plan is kept.
+///
+/// SQLite plans a statement anew whenever a value is bound to its limit, but not when the limit is
+/// an expression. The others take no expressions there, and need none.
+pub fn limited(backend: DbBackend, select: &SelectStatement) -> Statement {
+    let mut statement = backend.build(select);
+    if backend == DbBackend::Sqlite
+        && let Some(before) = statement.sql.strip_suffix("LIMIT ? OFFSET ?")
+    {
+        statement.sql = format!("{before}LIMIT +? OFFSET +?");
+    }
+    statement
+}
+
 /// Runs a raw statement and tells how many rows it changed.
 ///
 /// # Errors

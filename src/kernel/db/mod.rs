@@ -9,7 +9,7 @@
 //!   deadlock or serialization failure. It runs to its end even when the client has gone.
 //! * Rows are locked in the order users, rooms, files, jobs.
 //!
-//! SQL that differs between the databases is in [`dialect`], nowhere else.
+//! SQL that differs between the databases is in [`dialect`] and [`text_index`], nowhere else.
 
 pub mod columns;
 mod connect;
@@ -19,6 +19,7 @@ pub mod inspect;
 mod lane;
 mod meta;
 mod settings;
+pub mod text_index;
 mod tx;
 mod unique;
 

@@ -34,7 +34,7 @@ pub use limits::{Bucket, Limits, Rate, StrictRule, charge_user};
 pub use object::{ObjectKind, ObjectReply, asked_range};
 pub use observe::RequestObserver;
 pub use paging::{Listed, MAX_PAGE_SIZE, Page, PageOut, PageQuery};
-pub use reply::{Created, Json, NoContent, StoredReply};
+pub use reply::{Created, Direct, Json, NoContent, StoredReply};
 pub use request_info::{RequestInfo, TrustedProxies};
 pub use router::Handler;
 pub use settings::{HttpSettings, Timeouts};

@@ -155,7 +155,8 @@ fn neighbours(total: u64, page: Page, info: &RequestInfo) -> (Option<String>, Op
 
 impl<T: ToJSON> IntoResponse for Listed<T> {
     fn into_response(self) -> Response {
-        let mut response = json_response(StatusCode::OK, self.items.to_json_string());
+        let items: Vec<String> = self.items.iter().map(ToJSON::to_json_string).collect();
+        let mut response = json_response(StatusCode::OK, format!("[{}]", items.join(",")));
         let headers = response.headers_mut();
         headers.insert("x-total-count", self.total.into());
         headers.insert("x-page", self.page.page.into());

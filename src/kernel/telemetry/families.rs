@@ -82,6 +82,10 @@ pub struct RealtimeMetrics {
     pub gap_repairs: IntCounter,
     /// Typing and presence that clients who had fallen behind did not get.
     pub frames_dropped: IntCounter,
+    /// Handshakes that wait for their turn.
+    pub handshakes_waiting: IntGauge,
+    /// Handshakes for which there was no turn.
+    pub handshakes_refused: IntCounter,
 }
 
 /// Password hashing and logins.
@@ -211,6 +215,14 @@ impl RealtimeMetrics {
             frames_dropped: r.counter(
                 "socket_frames_dropped_total",
                 "Typing and presence frames left out for slow WebSockets.",
+            ),
+            handshakes_waiting: r.gauge(
+                "socket_handshakes_waiting",
+                "WebSocket handshakes that wait for their turn.",
+            ),
+            handshakes_refused: r.counter(
+                "socket_handshakes_refused_total",
+                "WebSocket handshakes answered 503 because too many came at once.",
             ),
         };
         realtime.bridge_up.set(1);

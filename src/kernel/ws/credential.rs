@@ -60,6 +60,17 @@ impl Credential {
         }
     }
 
+    /// Whether it can be good at all, as far as that can be said without asking anybody.
+    ///
+    /// # Errors
+    /// 401.
+    pub fn look_at(&self, ws: &Ws) -> Result<(), ApiError> {
+        match self {
+            Credential::Token(token) => ws.0.authenticate.jwt_at_a_glance(token.expose_secret()),
+            Credential::Key(key, _) => ws.0.authenticate.api_key_at_a_glance(key.expose_secret()),
+        }
+    }
+
     /// Whose it is, and until when (Unix seconds; `i64::MAX` without an end).
     ///
     /// # Errors

@@ -4,11 +4,13 @@
 //! messages of a room), takes a [`Handshake`] in an operation, and publishes [`Broadcast`]s to the
 //! room's topic after its commits. The layer owns everything else:
 //!
-//! * `handshake`: what is checked before the upgrade, and in which order; `credential`.
+//! * `handshake`: what is checked before the upgrade, and in which order; `credential`; `turns`: who
+//!   waits for that when many come at once.
 //! * `conn`: the loop of one socket; `decode`, `frame`: the protocol; `pace`: frames per second;
 //!   `close`: the close codes; `parting`: the last words.
 //! * `line`: the bounded queue to one client, and how a frame is written without waking anybody.
-//! * `room`: order, gaps and repair for all sockets of a room; `rooms`: those that are open.
+//! * `room`: order, gaps and repair for all sockets of a room; `rooms`: those that are open;
+//!   `shared`: one read of the database for all who want the same.
 //! * `registry`: all sockets; heartbeats, token expiry, revocation, the end at shutdown.
 //!
 //! The protocol is read and written by this module rather than by the library's streams, because
@@ -34,8 +36,10 @@ mod registry;
 mod room;
 mod rooms;
 mod settings;
+mod shared;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod typing;
 mod wire;
 
@@ -43,17 +47,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use broadcast::Broadcast;
 pub use close::{CloseCode, codes};
-pub use endpoint::{Endpoint, Incoming, Log, Opened, Peer, Tail};
+pub use endpoint::{Endpoint, Handled, Incoming, Log, Opened, Peer, Tail};
 pub use handshake::{Handshake, Upgraded};
 pub use settings::WsSettings;
+pub use shared::SharedReads;
 pub use typing::Typing;
 pub use wire::{
-    AuthFrame, AuthOkFrame, ErrorFrame, PingFrame, PongFrame, ResumeCompleteFrame, SocketUserOut,
+    AuthFrame, AuthOkFrame, ErrorFrame, PingFrame, PongFrame, ResumeCompleteFrame, SocketUserOut, frame_of,
 };
 
 use crate::auth::{Authenticate, RevocationBus};
@@ -65,6 +69,7 @@ use crate::telemetry::Metrics;
 use line::Line;
 use registry::Registry;
 use rooms::Rooms;
+use turns::Turns;
 
 /// What the layer needs from the rest of the process.
 pub struct WsDeps {
@@ -90,7 +95,7 @@ struct Inner {
     authenticate: Arc<dyn Authenticate>,
     registry: Arc<Registry>,
     rooms: Arc<Rooms>,
-    handshakes: Semaphore,
+    turns: Turns,
     next_id: AtomicU64,
 }
 
@@ -105,6 +110,7 @@ impl Ws {
                 registry.auth_changed(change);
             }
         }));
+        let turns = Turns::new(deps.settings.max_handshakes, deps.metrics.clone());
         Ws(Arc::new(Inner {
             origins: deps.origins,
             clock: deps.clock,
@@ -112,7 +118,7 @@ impl Ws {
             rooms: Rooms::new(deps.hub, deps.metrics.clone()),
             metrics: deps.metrics,
             registry,
-            handshakes: Semaphore::new(deps.settings.max_handshakes),
+            turns,
             next_id: AtomicU64::new(1),
             settings: deps.settings,
         }))
@@ -133,8 +139,10 @@ impl Ws {
         ]
     }
 
-    /// Ends all sockets with 1001 and waits for them, at most `longest`. Handshakes get 503.
+    /// Ends all sockets with 1001 and waits for them, at most `longest`. Handshakes get 503, those
+    /// that wait for their turn included.
     pub async fn drain(&self, longest: Duration) {
+        self.0.turns.close();
         if tokio::time::timeout(longest, self.0.registry.drain())
             .await
             .is_err()

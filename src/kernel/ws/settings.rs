@@ -19,7 +19,7 @@ const MAX_PER_ROOM: Setting = Setting::new(
 const HANDSHAKES: Setting = Setting::new(
     "WS_MAX_HANDSHAKES",
     "64",
-    "Handshakes that are examined at once; above that they are answered 503",
+    "Handshakes that are examined at once; 128 times as many wait up to 5s for that, others are answered 503",
 );
 const MAX_MESSAGE: Setting = Setting::new(
     "WS_MAX_MESSAGE",

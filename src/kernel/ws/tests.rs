@@ -3,9 +3,11 @@
 mod client;
 mod notes;
 
+mod crowds;
 mod ends;
 mod entry;
 mod hostile;
+mod overlap;
 mod rooms;
 
 use std::collections::HashMap;
@@ -94,6 +96,21 @@ impl Authenticate for Tokens {
             }),
             ..self.caller("9:1")?
         })
+    }
+
+    /// A signature is what has this form.
+    fn jwt_at_a_glance(&self, token: &str) -> Result<(), ApiError> {
+        match token.split_once(':') {
+            Some(_) => Ok(()),
+            None => Err(common::TOKEN_INVALID.into()),
+        }
+    }
+
+    fn api_key_at_a_glance(&self, key: &str) -> Result<(), ApiError> {
+        match key.starts_with("ak_") {
+            true => Ok(()),
+            false => Err(common::TOKEN_INVALID.into()),
+        }
     }
 }
 

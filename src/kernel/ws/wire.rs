@@ -61,6 +61,18 @@ pub struct SocketUserOut {
     pub username: String,
 }
 
+/// An arm of a union of frames, with its `type` in front, so that clients need not look at the whole
+/// frame to see what it is.
+pub fn frame_of(union: &impl ToJSON) -> Value {
+    let mut value = union.to_json().unwrap_or_default();
+    if let Value::Object(map) = &mut value
+        && let Some(kind) = map.shift_remove("type")
+    {
+        map.shift_insert(0, "type".to_owned(), kind);
+    }
+    value
+}
+
 /// A frame with its `type` in front.
 pub(super) fn tagged(kind: &str, frame: &impl ToJSON) -> Value {
     let mut out = serde_json::Map::new();

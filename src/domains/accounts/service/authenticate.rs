@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use yunque_kernel::ApiError;
 use yunque_kernel::auth::api_key::hash_of;
 use yunque_kernel::auth::cache::CredentialKey;
-use yunque_kernel::auth::{ApiKeyRef, Authenticate, Caller, Scopes, TokenType, UserType};
+use yunque_kernel::auth::{ApiKeyRef, Authenticate, Caller, Claims, Scopes, TokenType, UserType};
 use yunque_kernel::ids::UserId;
 
 use super::tokens::fault;
@@ -22,14 +22,24 @@ impl Authenticate for Accounts {
     }
 
     async fn jwt_until(&self, token: &str) -> Result<(Caller, i64), ApiError> {
-        let caller = self.caller_of_token(token).await?;
-        let now = self.now().timestamp();
-        let claims = self.0.jwt.verify(token, TokenType::Access, now).map_err(fault)?;
+        let claims = self.claims_of(token)?;
+        let caller = self.holder_of_claims(&claims).await?;
+        self.note_use(&caller, None, self.now().timestamp());
         Ok((caller, claims.exp))
     }
 
     async fn api_key(&self, key: &str, ip: IpAddr) -> Result<Caller, ApiError> {
         Ok(self.caller_of_key(key, ip).await?)
+    }
+
+    fn jwt_at_a_glance(&self, token: &str) -> Result<(), ApiError> {
+        self.claims_of(token)?;
+        Ok(())
+    }
+
+    fn api_key_at_a_glance(&self, key: &str) -> Result<(), ApiError> {
+        hash_of(key).ok_or(AccountsError::TokenInvalid)?;
+        Ok(())
     }
 }
 
@@ -42,8 +52,16 @@ impl Accounts {
 
     /// Whose access token this is, if it is good. Asking is no use of it.
     pub(super) async fn holder_of(&self, token: &str) -> Result<Caller, AccountsError> {
+        self.holder_of_claims(&self.claims_of(token)?).await
+    }
+
+    fn claims_of(&self, token: &str) -> Result<Claims, AccountsError> {
         let now = self.now().timestamp();
-        let claims = self.0.jwt.verify(token, TokenType::Access, now).map_err(fault)?;
+        self.0.jwt.verify(token, TokenType::Access, now).map_err(fault)
+    }
+
+    async fn holder_of_claims(&self, claims: &Claims) -> Result<Caller, AccountsError> {
+        let now = self.now().timestamp();
         let version = i32::try_from(claims.tv).map_err(|_| AccountsError::TokenInvalid)?;
         let key = CredentialKey::Session(claims.session());
         if let Some(caller) = self.0.cache.find(&key, Some(version), now) {

@@ -134,7 +134,9 @@ fn implied(path: &str, operation: &Map<String, Value>) -> Vec<(u16, &'static [&'
         .is_some_and(|p| !p.is_empty());
     let mut errors: Vec<(u16, &'static [&'static str])> = vec![
         (405, &["method_not_allowed"]),
+        (414, &["uri_too_long"]),
         (429, &["throttled"]),
+        (431, &["headers_too_large"]),
         (500, &["internal_error"]),
         (503, &["service_unavailable"]),
     ];

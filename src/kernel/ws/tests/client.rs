@@ -64,14 +64,33 @@ impl Process {
         client.end().await
     }
 
-    /// Bytes after a handshake by hand, as a client's that keeps to no rule.
-    pub async fn raw(&self, room: i64, user: i64) -> TcpStream {
+    /// Status and `Retry-After` of a handshake that is answered over HTTP.
+    pub async fn status(&self, target: &str) -> (u16, Option<u64>) {
+        match self.knock(target, &[]).await {
+            Err(Error::Http(answer)) => {
+                let wait = answer.headers().get("retry-after");
+                let wait = wait.map(|w| w.to_str().expect("text").parse().expect("seconds"));
+                (answer.status().as_u16(), wait)
+            }
+            Ok(_) => (101, None),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// A handshake by hand that nobody waits for.
+    pub async fn asks(&self, room: i64, user: i64) -> TcpStream {
         let mut stream = TcpStream::connect(self.addr).await.expect("connected");
         let head = format!(
             "GET /ws/notes/{room}/?token={user}:1 HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.expect("sent");
+        stream
+    }
+
+    /// Bytes after a handshake by hand, as a client's that keeps to no rule.
+    pub async fn raw(&self, room: i64, user: i64) -> TcpStream {
+        let mut stream = self.asks(room, user).await;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
             answer.push(stream.read_u8().await.expect("an answer"));

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio_tungstenite::tungstenite::Error;
 
 use super::Process;
 use super::client::told;
@@ -200,53 +199,6 @@ async fn texts_are_in_the_language_of_the_handshake() {
     );
 }
 
-/// Status and headers of a handshake that is answered over HTTP.
-async fn status(p: &Process, target: &str) -> (u16, Option<u64>) {
-    match p.knock(target, &[]).await {
-        Err(Error::Http(answer)) => {
-            let wait = answer.headers().get("retry-after");
-            let wait = wait.map(|w| w.to_str().expect("text").parse().expect("seconds"));
-            (answer.status().as_u16(), wait)
-        }
-        Ok(_) => (101, None),
-        Err(other) => panic!("{other}"),
-    }
-}
-
-#[tokio::test]
-async fn a_full_process_says_503_and_when_to_come_back() {
-    let p = Process::with(&[("WS_MAX_CONNECTIONS", "2")]).await;
-    let first = p.join(1, 3).await;
-    let _second = p.join(1, 4).await;
-    let mut waits = Vec::new();
-    for _ in 0..20 {
-        let (status, wait) = status(&p, "/ws/notes/1/?token=5:1").await;
-        assert_eq!(status, 503);
-        waits.push(wait.expect("Retry-After"));
-    }
-    assert!(waits.iter().all(|w| (1..=10).contains(w)), "{waits:?}");
-    waits.dedup();
-    assert!(waits.len() > 1, "not all at the same time: {waits:?}");
-    drop(first);
-    super::eventually("the place is free", || p.ws.open() < 2).await;
-    p.join(1, 5).await;
-}
-
-#[tokio::test]
-async fn only_so_many_handshakes_are_examined_at_once() {
-    let p = Process::with(&[("WS_MAX_HANDSHAKES", "2")]).await;
-    p.notes.slow.store(500, Ordering::SeqCst);
-    let all = (0..6).map(|user| {
-        let p = &p;
-        async move { status(p, &format!("/ws/notes/1/?token={}:1", user + 1)).await.0 }
-    });
-    let mut all = futures_util::future::join_all(all).await;
-    all.sort_unstable();
-    assert_eq!(all, [101, 101, 503, 503, 503, 503]);
-    p.notes.slow.store(0, Ordering::SeqCst);
-    p.join(1, 3).await;
-}
-
 #[tokio::test]
 async fn a_user_has_ten_sockets_in_a_room() {
     let p = Process::start().await;
@@ -306,14 +258,14 @@ async fn handshakes_count_for_their_user() {
     for _ in 0..3 {
         p.join(1, 3).await;
     }
-    assert_eq!(status(&p, "/ws/notes/1/?token=3:1").await.0, 429);
+    assert_eq!(p.status("/ws/notes/1/?token=3:1").await.0, 429);
     p.join(1, 4).await;
     for _ in 0..2 {
         let end = p.refused("/ws/notes/1/?token=bad", &[]).await;
         assert_eq!(end, told(4401, "token_invalid"));
     }
     assert_eq!(
-        status(&p, "/ws/notes/1/?token=bad").await.0,
+        p.status("/ws/notes/1/?token=bad").await.0,
         429,
         "guessing counts for the address"
     );
