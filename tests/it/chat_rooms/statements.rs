@@ -31,6 +31,7 @@ async fn least_counted(
     let mut least = vec![(usize::MAX, usize::MAX); pages.len()];
     for _ in 0..3 {
         srv = srv.restart().await;
+        srv.hears_others().await;
         let counts = counted(&srv, viewer, pages).await;
         for ((cold, warm), (now_cold, now_warm)) in least.iter_mut().zip(counts) {
             (*cold, *warm) = (now_cold.min(*cold), now_warm.min(*warm));

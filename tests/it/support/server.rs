@@ -166,6 +166,12 @@ impl TestServer {
         }
     }
 
+    /// Waits until other instances are heard: before that callers are not remembered between requests.
+    pub async fn hears_others(&self) {
+        let hub = &self.app.ctx.realtime;
+        super::eventually("other instances are heard", 30, || async { hub.bridge_up() }).await;
+    }
+
     /// Another instance on the same database and Redis; with SQLite there can be none.
     pub async fn sibling(&self) -> TestServer {
         let data = tempfile::tempdir().expect("temporary folder");
