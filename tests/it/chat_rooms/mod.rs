@@ -23,7 +23,6 @@ mod scenarios;
 mod scenarios_live;
 mod search;
 mod search_index;
-mod search_speed;
 mod sending;
 mod sockets;
 mod statements;

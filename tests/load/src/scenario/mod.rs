@@ -40,9 +40,10 @@ pub enum Scenario {
     ChatIdle,
     ChatPost,
     ChatPages,
+    ChatSearch,
 }
 
-const ALL: [Scenario; 12] = [
+const ALL: [Scenario; 13] = [
     Scenario::Startup,
     Scenario::Login,
     Scenario::Profile,
@@ -55,6 +56,7 @@ const ALL: [Scenario; 12] = [
     Scenario::ChatIdle,
     Scenario::ChatPost,
     Scenario::ChatPages,
+    Scenario::ChatSearch,
 ];
 
 /// Runs what was asked for and prints the table.
@@ -79,6 +81,7 @@ pub async fn run(peers: &Peers, time: Duration, wanted: &[Scenario]) -> Result<(
             Scenario::ChatIdle => chat::idle(peers, &mut table).await?,
             Scenario::ChatPost => chat::post(peers, time, &mut table).await?,
             Scenario::ChatPages => chat::pages(peers, time, &mut table).await?,
+            Scenario::ChatSearch => chat::search(peers, &mut table).await?,
         }
     }
     print!("\n{table}");

@@ -88,7 +88,7 @@ impl Scanner {
             rest: Vec::new(),
             levels: Vec::new(),
             raw: Vec::new(),
-            // Every character of a name may be written as `\uXXXX`, between quotes.
+            // Every character of a name may be written as `\u` and four digits, between quotes.
             longest_name: shape.longest_name() * 6 + 2,
             escaped: false,
             unescape: Unescape::new(),

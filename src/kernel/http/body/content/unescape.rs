@@ -16,7 +16,7 @@ enum State {
     Plain,
     /// After a backslash.
     Escape,
-    /// Inside `\uXXXX`; `high` is the surrogate that came before it.
+    /// Inside the four digits after `\u`; `high` is the surrogate that came before it.
     Hex {
         left: u8,
         value: u16,
@@ -123,7 +123,7 @@ impl Unescape {
         }
     }
 
-    /// A whole `\uXXXX`.
+    /// The four digits after `\u`, whole.
     fn unit(&mut self, unit: u16, high: Option<u16>, out: &mut Vec<u8>) -> Option<State> {
         if high.is_none() && (0xd800..0xdc00).contains(&unit) {
             return Some(State::Pair(unit));

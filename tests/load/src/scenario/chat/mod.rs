@@ -6,10 +6,12 @@ mod idle;
 mod pages;
 mod peer;
 mod post;
+mod search;
 mod steady;
 mod talk;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::{Value, json};
 
 pub use fanout::run as fanout;
@@ -17,10 +19,11 @@ pub use idle::run as idle;
 pub use pages::run as pages;
 pub use peer::alone as peers_alone;
 pub use post::run as post;
+pub use search::run as search;
 pub use steady::run as steady;
 
 use crate::Fault;
-use crate::server::{Account, Server};
+use crate::server::{Account, Server, sql};
 use crate::socket::Door;
 
 /// The server's default limit.
@@ -50,6 +53,13 @@ async fn join(server: &Server, joins: impl IntoIterator<Item = (i64, &Account)>)
         .buffer_unordered(8)
         .try_for_each(|_: Value| async { Ok(()) })
         .await
+}
+
+/// The one number that a statement gives.
+async fn number(database: &DatabaseConnection, text: &str) -> Result<i64, Fault> {
+    let statement = sql(database.get_database_backend(), text, []);
+    let row = database.query_one_raw(statement).await?;
+    Ok(row.ok_or("no row")?.try_get_by_index(0)?)
 }
 
 /// A room and those in it. The first of them made it.

@@ -7,10 +7,10 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use serde_json::json;
 
 use super::talk::SAYING;
-use super::{join, messages_of, open_room};
+use super::{join, messages_of, number, open_room};
 use crate::Fault;
 use crate::scenario::{BareServer, in_turns, mean, sizes, wrk};
-use crate::server::{Account, Peers, Place, Server, Size, sql};
+use crate::server::{Account, Peers, Place, Server, Size};
 use crate::table::{Row, Table};
 
 /// As many as a page has; each of them has sent one of its messages.
@@ -119,10 +119,7 @@ async fn say(server: &Server, room: i64, account: &Account) -> Result<(), Fault>
 /// Puts a million messages of all members into a room, behind those that are there.
 async fn fill(database: &DatabaseConnection, room: i64) -> Result<(), Fault> {
     let backend = database.get_database_backend();
-    let one = async |text: &str| -> Result<i64, Fault> {
-        let row = database.query_one_raw(sql(backend, text, [])).await?;
-        Ok(row.ok_or("no row")?.try_get_by_index(0)?)
-    };
+    let one = async |text: &str| number(database, text).await;
     let last_id = one("SELECT MAX(id) FROM chat_messages").await?;
     let last_seq = one(&format!("SELECT last_seq FROM chat_rooms WHERE id = {room}")).await?;
     let last_ordinal = one(&format!("SELECT last_ordinal FROM chat_rooms WHERE id = {room}")).await?;
