@@ -22,6 +22,7 @@ mod m0008_login_attempts;
 mod m0009_chat;
 mod m0010_chat_notices;
 mod m0011_chat_search;
+mod m0012_chat_changes;
 mod schema;
 
 /// Applies and rolls back the migrations below, in this order.
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_chat::Migration),
             Box::new(m0010_chat_notices::Migration),
             Box::new(m0011_chat_search::Migration),
+            Box::new(m0012_chat_changes::Migration),
         ]
     }
 }

@@ -148,6 +148,29 @@ impl<'a> Schema<'a> {
         Ok(())
     }
 
+    /// Adds a column, which needs a default, unless it is there.
+    pub async fn add_column(
+        &self,
+        table: &'static str,
+        name: &'static str,
+        column: ColumnDef,
+    ) -> Result<(), DbErr> {
+        if self.manager.has_column(table, name).await? {
+            return Ok(());
+        }
+        let alter = Table::alter().table(table).add_column(column).take();
+        self.manager.alter_table(alter).await
+    }
+
+    /// Drops a column, if it is there.
+    pub async fn drop_column(&self, table: &'static str, name: &'static str) -> Result<(), DbErr> {
+        if !self.manager.has_column(table, name).await? {
+            return Ok(());
+        }
+        let alter = Table::alter().table(table).drop_column(name).take();
+        self.manager.alter_table(alter).await
+    }
+
     /// Drops tables, in the order given.
     pub async fn drop(&self, tables: &[&'static str]) -> Result<(), DbErr> {
         for table in tables {

@@ -45,14 +45,14 @@ pub(crate) fn again(row: &message::Model, people: &People) -> Value {
     said(row, people)
 }
 
-pub(crate) fn edited(row: &message::Model, people: &People) -> Bytes {
+pub(crate) fn edited(row: &message::Model, people: &People) -> Broadcast {
     let message = dto::message_frame(row, people);
-    event(&ChatServerFrame::Edited(ChatEditedFrame { message })).encode()
+    event(&ChatServerFrame::Edited(ChatEditedFrame { message })).about(row.id)
 }
 
-pub(crate) fn deleted(row: &message::Model, people: &People) -> Bytes {
+pub(crate) fn deleted(row: &message::Model, people: &People) -> Broadcast {
     let message = dto::message_frame(row, people);
-    event(&ChatServerFrame::Deleted(ChatDeletedFrame { message })).encode()
+    event(&ChatServerFrame::Deleted(ChatDeletedFrame { message })).about(row.id)
 }
 
 fn user(id: UserId, username: &str) -> SocketUserOut {
@@ -116,13 +116,13 @@ pub(crate) fn room_updated(room: &ChatRoomOut) -> Bytes {
 }
 
 /// Asks again whether this user may be here.
-pub(crate) fn recheck(user: UserId) -> Bytes {
-    Broadcast::silent().only(user).then_recheck().encode()
+pub(crate) fn recheck(user: UserId) -> Broadcast {
+    Broadcast::silent().only(user).then_recheck()
 }
 
 /// Nobody can be here any more.
-pub(crate) fn closed() -> Bytes {
-    Broadcast::silent().then_close(CloseCode::ROOM_CLOSED).encode()
+pub(crate) fn closed() -> Broadcast {
+    Broadcast::silent().then_close(CloseCode::ROOM_CLOSED)
 }
 
 pub(crate) fn notification(shown: &ChatNotificationOut) -> Bytes {

@@ -189,8 +189,8 @@ pub fn speak<'a>(
 }
 
 /// Speaking in the manner of the server, and to all.
-pub fn is_moderator(role: Role) -> bool {
-    rank(role) >= rank(Role::Moderator)
+pub fn is_moderator(member: &member::Model) -> bool {
+    rank(member.role()) >= rank(Role::Moderator)
 }
 
 fn rank(role: Role) -> u8 {
@@ -237,6 +237,7 @@ mod tests {
             notified_seq: 0,
             last_ordinal: 0,
             head_id: 0,
+            changes: 0,
             last_message_id: None,
             direct_key: None,
             created_at: DateTime::UNIX_EPOCH,

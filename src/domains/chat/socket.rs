@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use yunque_kernel::error::common;
 use yunque_kernel::realtime::Present;
 use yunque_kernel::ws::{
-    Broadcast, Endpoint, Handled, Handshake, Incoming, Log, Opened, Peer, SharedReads, Tail, Typing,
+    Broadcast, Endpoint, Handled, Handshake, Incoming, Log, Opened, Peer, SharedReads, Tail, Tip, Typing,
     Upgraded, Ws,
 };
 use yunque_kernel::{ApiError, ChatMessageId, ChatRoomId, UserId};
@@ -48,11 +48,8 @@ impl RoomSocket {
     /// Whoever may read in a room that is open.
     async fn enter(&self, peer: &Peer, room: i64) -> Result<Standing, ChatError> {
         let standing = self.chat.reader(&peer.caller, ChatRoomId(room)).await?;
-        if standing.room.is_active {
-            Ok(standing)
-        } else {
-            Err(ChatError::RoomInactive)
-        }
+        is_open(&standing)?;
+        Ok(standing)
     }
 
     async fn send(&self, peer: &Peer, room: ChatRoomId, frame: &Incoming) -> Result<Handled, ApiError> {
@@ -72,10 +69,9 @@ impl RoomSocket {
     async fn typing(&self, peer: &Peer, room: i64, seat: &mut Seat, is_typing: bool) -> Result<(), ApiError> {
         if seat.typing.set(is_typing) {
             if is_typing {
-                let standing = self.enter(peer, room).await?;
+                let standing = self.chat.standing(&peer.caller, ChatRoomId(room)).await?;
                 if let Err(error) = standing.speak(self.chat.now()) {
-                    // As if it had not been said.
-                    seat.typing = Typing::default();
+                    seat.typing.take_back();
                     return Err(error.into());
                 }
             }
@@ -115,6 +111,14 @@ impl RoomSocket {
     }
 }
 
+fn is_open(standing: &Standing) -> Result<(), ChatError> {
+    if standing.room.is_active {
+        Ok(())
+    } else {
+        Err(ChatError::RoomInactive)
+    }
+}
+
 #[async_trait]
 impl Endpoint for RoomSocket {
     type Seat = Seat;
@@ -144,13 +148,18 @@ impl Endpoint for RoomSocket {
                 ..Seat::default()
             },
             greeting,
-            last: standing.room.head_id,
+            tip: Tip {
+                position: standing.room.head_id,
+                changes: standing.room.changes,
+            },
         })
     }
 
     async fn recheck(&self, peer: &Peer, room: i64, _seat: &mut Seat) -> Result<(), ApiError> {
-        self.enter(peer, room).await?;
-        Ok(())
+        // That he reads was recorded when he came.
+        let standing = self.chat.standing(&peer.caller, ChatRoomId(room)).await?;
+        standing.read()?;
+        Ok(is_open(&standing)?)
     }
 
     async fn on_frame(
@@ -193,12 +202,12 @@ impl Endpoint for RoomSocket {
     }
 
     fn alarm(&self, seat: &Seat) -> Option<Instant> {
-        seat.typing.until()
+        seat.typing.alarm()
     }
 
     async fn on_alarm(&self, peer: &Peer, room: i64, seat: &mut Seat) {
-        if seat.typing.has_ended() {
-            self.tell_typing(peer, room, false);
+        if let Some(is_typing) = seat.typing.ring() {
+            self.tell_typing(peer, room, is_typing);
         }
     }
 
@@ -229,9 +238,15 @@ impl Log for Messages {
         })
     }
 
-    async fn last(&self, rooms: &[i64]) -> Result<Vec<(i64, i64)>, ApiError> {
-        let heads = repo::list_heads(self.0.ctx().db.reader(), rooms).await;
-        Ok(heads.map_err(ChatError::from)?)
+    async fn changed(&self, room: i64, within: Duration) -> Result<Vec<Broadcast>, ApiError> {
+        Ok(self.0.messages_changed(room, within).await?)
+    }
+
+    async fn tips(&self, rooms: &[i64]) -> Result<Vec<(i64, Tip)>, ApiError> {
+        let tips = repo::list_tips(self.0.ctx().db.reader(), rooms).await;
+        let tips = tips.map_err(ChatError::from)?;
+        let tip = |(id, position, changes)| (id, Tip { position, changes });
+        Ok(tips.into_iter().map(tip).collect())
     }
 }
 
@@ -263,7 +278,7 @@ impl Endpoint for NotificationSocket {
         Ok(Opened {
             seat: (),
             greeting,
-            last: 0,
+            tip: Tip::default(),
         })
     }
 
@@ -298,7 +313,7 @@ impl Log for Nothing {
         })
     }
 
-    async fn last(&self, _rooms: &[i64]) -> Result<Vec<(i64, i64)>, ApiError> {
+    async fn tips(&self, _rooms: &[i64]) -> Result<Vec<(i64, Tip)>, ApiError> {
         Ok(Vec::new())
     }
 }

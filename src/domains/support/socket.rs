@@ -13,7 +13,7 @@ use serde_json::Map;
 use tokio::time::Instant;
 use yunque_kernel::http::Bucket;
 use yunque_kernel::ws::{
-    Broadcast, Endpoint, Handled, Handshake, Incoming, Log, Opened, Peer, Tail, Typing, Upgraded, Ws,
+    Broadcast, Endpoint, Handled, Handshake, Incoming, Log, Opened, Peer, Tail, Tip, Typing, Upgraded, Ws,
 };
 use yunque_kernel::{ApiError, SupportSessionId};
 
@@ -91,7 +91,7 @@ impl Endpoint for SupportSocket {
         Ok(Opened {
             seat: Seat::default(),
             greeting,
-            last: joined.last_message_id,
+            tip: tip(joined.last_message_id),
         })
     }
 
@@ -132,12 +132,12 @@ impl Endpoint for SupportSocket {
     }
 
     fn alarm(&self, seat: &Seat) -> Option<Instant> {
-        seat.typing.until()
+        seat.typing.alarm()
     }
 
     async fn on_alarm(&self, peer: &Peer, room: i64, seat: &mut Seat) {
-        if seat.typing.has_ended() {
-            self.tell_typing(peer, room, false);
+        if let Some(is_typing) = seat.typing.ring() {
+            self.tell_typing(peer, room, is_typing);
         }
     }
 
@@ -145,6 +145,14 @@ impl Endpoint for SupportSocket {
         if seat.typing.set(false) {
             self.tell_typing(peer, room, false);
         }
+    }
+}
+
+/// Nothing changes in a session without a message.
+fn tip(last: i64) -> Tip {
+    Tip {
+        position: last,
+        changes: 0,
     }
 }
 
@@ -168,10 +176,11 @@ impl Log for Messages {
         })
     }
 
-    async fn last(&self, rooms: &[i64]) -> Result<Vec<(i64, i64)>, ApiError> {
+    async fn tips(&self, rooms: &[i64]) -> Result<Vec<(i64, Tip)>, ApiError> {
         let reader = self.0.0.ctx.db.reader();
         let last = repo::list_last_messages(reader, rooms).await;
-        Ok(last.map_err(SupportError::from)?)
+        let last = last.map_err(SupportError::from)?;
+        Ok(last.into_iter().map(|(id, last)| (id, tip(last))).collect())
     }
 }
 

@@ -79,8 +79,11 @@ pub(super) fn is_conflict(error: &DbErr) -> bool {
         // 1213 deadlock, 1205 lock wait timeout, 1020 record changed since last read (snapshot).
         return matches!(mysql.number(), 1213 | 1205 | 1020);
     }
-    // 40001 serialization failure, 40P01 deadlock (PostgreSQL); 5, 261, 517 busy (SQLite).
-    matches!(e.code().as_deref(), Some("40001" | "40P01" | "5" | "261" | "517"))
+    // 40001 serialization failure, 40P01 deadlock, 55P03 lock timeout (PostgreSQL); 5, 261, 517 busy (SQLite).
+    matches!(
+        e.code().as_deref(),
+        Some("40001" | "40P01" | "55P03" | "5" | "261" | "517")
+    )
 }
 
 impl From<DbErr> for DbError {

@@ -13,6 +13,7 @@
 //! * A writer that gave up waiting leaves a transaction that nobody commits; those in it look for
 //!   that after [`LEFT_ALONE`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -78,19 +79,36 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// What is to be done after a commit. Behind a lock because a transaction is shared by reference.
+pub(super) type Hooks = Mutex<Vec<Box<dyn FnOnce() + Send>>>;
+
+/// A writer that waits for the commit of others.
+struct Member {
+    told: oneshot::Sender<Result<(), DbError>>,
+    hooks: Hooks,
+}
+
 /// A transaction and the writers that wait for its commit.
 struct Group {
     tx: DatabaseTransaction,
     begun: Instant,
-    members: Vec<oneshot::Sender<Result<(), DbError>>>,
+    members: Vec<Member>,
 }
 
 impl Group {
-    async fn commit(self) -> Result<(), DbError> {
+    /// Hooks run in the order in which the work was done, those of the last writer at the end: what
+    /// is told of one row must not overtake what was told of it before.
+    async fn commit(self, last: Hooks) -> Result<(), DbError> {
         let result = self.tx.commit().await.map_err(DbError::from);
         for member in self.members {
+            if result.is_ok() {
+                run(member.hooks);
+            }
             // A member that is gone does not care.
-            let _ = member.send(result.clone());
+            let _ = member.told.send(result.clone());
+        }
+        if result.is_ok() {
+            run(last);
         }
         result
     }
@@ -101,7 +119,16 @@ impl Group {
             tracing::debug!(error = %e, "rollback failed");
         }
         for member in self.members {
-            let _ = member.send(Err(error.clone()));
+            let _ = member.told.send(Err(error.clone()));
+        }
+    }
+}
+
+/// A hook that panics is its own fault only: what the others wait for is stored.
+fn run(hooks: Hooks) {
+    for hook in hooks.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+            tracing::error!("what was to be done after a commit panicked");
         }
     }
 }
@@ -160,13 +187,17 @@ impl Turn {
         self.begun
     }
 
-    /// Returns when the work is stored for good.
+    /// Returns when the work is stored for good and the hooks have run.
     ///
     /// # Errors
-    /// It is not.
-    pub async fn commit(mut self, tx: DatabaseTransaction) -> Result<(), DbError> {
+    /// It is not stored; then no hook has run.
+    pub async fn commit(mut self, tx: DatabaseTransaction, hooks: Hooks) -> Result<(), DbError> {
         let group = match self.group.take() {
-            None if !self.is_shared(0, self.begun) => return Ok(tx.commit().await?),
+            None if !self.is_shared(0, self.begun) => {
+                tx.commit().await?;
+                run(hooks);
+                return Ok(());
+            }
             None => Group {
                 tx,
                 begun: self.begun,
@@ -181,7 +212,7 @@ impl Turn {
                 group
             }
         };
-        self.end(group).await
+        self.end(group, hooks).await
     }
 
     /// Forgets this writer's work. Others in the same transaction keep theirs.
@@ -196,7 +227,7 @@ impl Turn {
         }
         match (self.group.take(), result) {
             (None, _) => Ok(()),
-            (Some(group), Ok(())) => self.end(group).await,
+            (Some(group), Ok(())) => self.end(group, Hooks::default()).await,
             (Some(group), Err(error)) => {
                 group.fail(&error).await;
                 Err(error)
@@ -205,12 +236,12 @@ impl Turn {
     }
 
     /// Commits the group, or leaves that to the next writer; returns when it is done.
-    async fn end(mut self, mut group: Group) -> Result<(), DbError> {
+    async fn end(mut self, mut group: Group, hooks: Hooks) -> Result<(), DbError> {
         if !self.is_shared(group.members.len(), group.begun) {
-            return group.commit().await;
+            return group.commit(hooks).await;
         }
         let (told, hear) = oneshot::channel();
-        group.members.push(told);
+        group.members.push(Member { told, hooks });
         self.group = Some(group);
         let db = self.db.clone();
         drop(self);
@@ -249,7 +280,7 @@ async fn wait(db: &Db, mut hear: oneshot::Receiver<Result<(), DbError>>) -> Resu
             && let Some(group) = lane.take_open()
         {
             // This writer is one of its members, or will find its own answer next time.
-            drop(group.commit().await);
+            drop(group.commit(Hooks::default()).await);
         }
     }
 }
@@ -360,6 +391,41 @@ mod tests {
             heard.load(Ordering::SeqCst),
             "those that were told, and nothing else"
         );
+    }
+
+    /// Whoever commits for others does not overtake them.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn hooks_run_in_the_order_of_the_work() {
+        let folder = tempfile::tempdir().expect("folder");
+        let db = database(&folder).await;
+        let (stored, heard) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+        let tasks = (0..200_i64).map(|n| {
+            let (db, stored, heard) = (db.clone(), stored.clone(), heard.clone());
+            crate::task::spawn(async move {
+                db.write("test", move |tx: Tx| {
+                    let (stored, heard) = (stored.clone(), heard.clone());
+                    async move {
+                        dialect::execute(&tx, "INSERT INTO t (n) VALUES (?)", [n.into()]).await?;
+                        stored.lock().expect("list").push(n);
+                        tx.after_commit(move || heard.lock().expect("list").push(n));
+                        assert!(n % 50 != 49 || n < 100, "a panic in a closure");
+                        Ok::<_, DbError>(())
+                    }
+                })
+                .await
+            })
+        });
+        let outcomes = join_all(tasks).await;
+        let kept = |n: &i64| outcomes[usize::try_from(*n).expect("small")].is_ok();
+        let stored: Vec<i64> = stored
+            .lock()
+            .expect("list")
+            .iter()
+            .copied()
+            .filter(kept)
+            .collect();
+        assert_eq!(*heard.lock().expect("list"), stored);
+        assert_eq!(stored.len(), 198);
     }
 
     /// A writer that gives up waiting must not leave the others without a commit.

@@ -1,15 +1,13 @@
 //! A running write transaction.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
 use super::DbError;
-use super::lane::Turn;
-
-type Hook = Box<dyn FnOnce() + Send>;
+use super::lane::{Hooks, Turn};
 
 /// Handed to the closure of [`super::Db::write`]. Use it as the connection of every query.
 #[derive(Clone)]
@@ -18,7 +16,7 @@ pub struct Tx(Arc<TxInner>);
 struct TxInner {
     // Declared before the turn: dropping rolls back first and frees the lane after.
     inner: DatabaseTransaction,
-    hooks: Mutex<Vec<Hook>>,
+    hooks: Hooks,
     conflict: AtomicBool,
     turn: Turn,
 }
@@ -27,7 +25,7 @@ impl Tx {
     pub(super) fn new(inner: DatabaseTransaction, turn: Turn) -> Self {
         Tx(Arc::new(TxInner {
             inner,
-            hooks: Mutex::default(),
+            hooks: Hooks::default(),
             conflict: AtomicBool::new(false),
             turn,
         }))
@@ -52,11 +50,7 @@ impl Tx {
         let TxInner {
             inner, hooks, turn, ..
         } = Arc::try_unwrap(self.0).map_err(|_| DbError::TxEscaped)?;
-        turn.commit(inner).await?;
-        for hook in hooks.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            hook();
-        }
-        Ok(())
+        turn.commit(inner, hooks).await
     }
 
     pub(super) async fn rollback(self) -> Result<(), DbError> {

@@ -73,6 +73,18 @@ for i = 4, #ARGV do
     redis.call('HSET', KEYS[1], ARGV[i], table.concat(kept, ';'))
   end
 end
+if what == 'renew' then
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    local lives = false
+    for id, till in string.gmatch(all[i + 1], '(%x+):(%d+)') do
+      lives = lives or tonumber(till) > now
+    end
+    if not lives then
+      redis.call('HDEL', KEYS[1], all[i])
+    end
+  end
+end
 redis.call('PEXPIRE', KEYS[1], note * 2)
 return {tostring(alone), tostring(redis.call('HLEN', KEYS[1]))}
 ";

@@ -7,6 +7,9 @@
 //! A message that is stored has a **position**, which grows inside its room in the order of commits,
 //! and usually names the position before it. A room whose own position is not reached by that one
 //! knows that something is missing and reads it from the database.
+//!
+//! What no stored message tells and nobody may miss (a message is edited, somebody may not be here
+//! any more) is a **change**. Changes are numbered inside their room: 1, 2, 3 …
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
@@ -15,8 +18,8 @@ use super::close::CloseCode;
 use super::frame;
 use crate::ids::UserId;
 
-const VERSION: u8 = 1;
-const HEAD: usize = 36;
+const VERSION: u8 = 2;
+const HEAD: usize = 44;
 
 const DROPPABLE: u8 = 1;
 const RECHECK: u8 = 2;
@@ -27,7 +30,10 @@ const CHAINED: u8 = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broadcast {
     pub(super) position: Option<i64>,
+    /// The position that comes before this.
     pub(super) previous: Option<i64>,
+    /// Which change of the room this is.
+    pub(super) change: Option<i64>,
     pub(super) droppable: bool,
     pub(super) recheck: bool,
     pub(super) close: Option<CloseCode>,
@@ -42,6 +48,7 @@ impl Broadcast {
         Broadcast {
             position: None,
             previous: None,
+            change: None,
             droppable: false,
             recheck: false,
             close: None,
@@ -64,6 +71,19 @@ impl Broadcast {
             previous,
             ..Self::new(frame::json(json))
         }
+    }
+
+    /// For what says something about the stored message at a position: not handed out before that.
+    /// Only changes wait for it.
+    pub fn about(mut self, position: i64) -> Self {
+        self.previous = Some(position);
+        self
+    }
+
+    /// The change of the room with this number: not handed out before the change before it.
+    pub fn as_change(mut self, number: i64) -> Self {
+        self.change = Some(number);
+        self
     }
 
     /// No frame; for [`Broadcast::then_recheck`] and [`Broadcast::then_close`].
@@ -118,6 +138,7 @@ impl Broadcast {
         out.put_u16(self.close.map_or(0, |c| c.0));
         out.put_i64(self.position.unwrap_or(0));
         out.put_i64(self.previous.unwrap_or(0));
+        out.put_i64(self.change.unwrap_or(0));
         out.put_i64(self.except.map_or(0, |u| u.0));
         out.put_i64(self.only.map_or(0, |u| u.0));
         out.put_slice(&self.frame);
@@ -137,11 +158,12 @@ impl Broadcast {
         (head[0] == VERSION).then(|| Broadcast {
             position: (flags & STORED != 0).then(|| at(4)),
             previous: (flags & CHAINED != 0).then(|| at(12)),
+            change: Some(at(20)).filter(|number| *number != 0),
             droppable: flags & DROPPABLE != 0,
             recheck: flags & RECHECK != 0,
             close: (close != 0).then_some(CloseCode(close)),
-            except: user(at(20)),
-            only: user(at(28)),
+            except: user(at(28)),
+            only: user(at(36)),
             frame: bytes.slice(HEAD..),
         })
     }
@@ -164,6 +186,7 @@ mod tests {
             Broadcast::stored(9, Some(4), &serde_json::json!({ "text": "名".repeat(500) })),
             Broadcast::stored(i64::MAX, None, &"x".repeat(70_000)),
             Broadcast::silent().only(UserId(3)).then_recheck(),
+            Broadcast::event(&"edited").about(9).as_change(5),
             Broadcast::silent().then_close(CloseCode::ROOM_CLOSED),
         ];
         for broadcast in all {

@@ -1,6 +1,7 @@
 //! What a domain says about its sockets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -96,8 +97,17 @@ pub struct Opened<S> {
     pub seat: S,
     /// Further members of `connection_established`.
     pub greeting: Map<String, Value>,
-    /// The newest position of the room that the check saw.
-    pub last: i64,
+    /// How far the room was that the check saw.
+    pub tip: Tip,
+}
+
+/// How far a room is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tip {
+    /// Of the newest stored message, 0 for none.
+    pub position: i64,
+    /// How many changes there were.
+    pub changes: i64,
 }
 
 /// The stored messages of all rooms of a kind. Positions are positive and grow inside a room in the
@@ -111,9 +121,16 @@ pub trait Log: Send + Sync + 'static {
     /// Where the newest `most` messages of (`after`, `upto`] begin.
     async fn tail(&self, room: i64, after: i64, upto: i64, most: u64) -> Result<Tail, ApiError>;
 
-    /// The newest position of each room, in one query. Rooms that were never written to may be left
-    /// out; one that is left out although it had messages is gone, and those in it are asked again.
-    async fn last(&self, rooms: &[i64]) -> Result<Vec<(i64, i64)>, ApiError>;
+    /// How messages are now that were changed within the last so-and-so long, for those who missed a
+    /// change; made by [`Broadcast::event`] and
+    /// [`Broadcast::about`]. One that was not missed may be among them.
+    async fn changed(&self, _room: i64, _within: Duration) -> Result<Vec<Broadcast>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    /// How far each room is, in one query. Rooms that were never written to may be left out; one that
+    /// is left out although it had messages is gone, and those in it are asked again.
+    async fn tips(&self, rooms: &[i64]) -> Result<Vec<(i64, Tip)>, ApiError>;
 }
 
 /// Where a replay begins.

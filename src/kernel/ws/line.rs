@@ -44,11 +44,18 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for T {}
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
     pub bytes: Bytes,
+    /// 0 for a replay, which does not count: a socket waits with one page at most, and is behind of
+    /// its own accord.
     pub frames: usize,
     pub droppable: bool,
 }
 
 impl Chunk {
+    /// What of it counts against [`LIMIT_BYTES`].
+    fn weight(&self) -> usize {
+        if self.frames == 0 { 0 } else { self.bytes.len() }
+    }
+
     pub fn one(bytes: Bytes) -> Self {
         Chunk {
             bytes,
@@ -168,8 +175,7 @@ impl Line {
     pub fn push_replay(&self, chunk: Chunk) {
         let mut pipe = self.pipe();
         if matches!(pipe.state, State::Open) {
-            pipe.count(&chunk);
-            pipe.queue.push_back(chunk);
+            pipe.queue.push_back(Chunk { frames: 0, ..chunk });
             pipe.write_now(&self.times);
         }
     }

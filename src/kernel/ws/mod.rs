@@ -51,7 +51,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use broadcast::Broadcast;
 pub use close::{CloseCode, codes};
-pub use endpoint::{Endpoint, Handled, Incoming, Log, Opened, Peer, Tail};
+pub use endpoint::{Endpoint, Handled, Incoming, Log, Opened, Peer, Tail, Tip};
 pub use handshake::{Handshake, Upgraded};
 pub use settings::WsSettings;
 pub use shared::SharedReads;

@@ -6,10 +6,15 @@
 //! database once for the whole room. Every few seconds all open rooms are compared with the database
 //! in one query, so a message that was lost on its way costs time and nothing else.
 //!
+//! Changes (see `broadcast`) are numbered apart from messages and kept in order the same way. They
+//! are not stored one by one: who missed some is told how the messages are now that were changed
+//! lately, and everybody in the room is asked again whether he may be there.
+//!
 //! The position is moved and the sockets are told under one lock, under which a socket also joins:
 //! what it replays ends exactly where what it hears begins.
 
-use std::collections::BTreeMap;
+mod state;
+
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -22,16 +27,16 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::broadcast::Broadcast;
-use super::close::{CloseCode, Closing, codes};
-use super::endpoint::Log;
+use super::endpoint::{Log, Tip};
 use super::frame;
-use super::line::{Chunk, Line, RECHECK};
+use super::line::{Chunk, Line};
 use crate::error::ApiError;
 use crate::realtime::{Ended, Frame, Hub, Subscription};
 use crate::telemetry::Metrics;
+use state::{State, Take};
 
 /// How long a gap may close by itself.
-const REORDER: Duration = Duration::from_millis(20);
+pub(super) const REORDER: Duration = Duration::from_millis(20);
 /// How long a new room waits to hear other instances.
 const SETTLE: Duration = Duration::from_secs(1);
 /// A pass over so many sockets that it takes longer pauses afterwards, for as long as it took and at most that long:
@@ -57,14 +62,6 @@ pub(super) struct Room {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
-struct State {
-    position: i64,
-    members: Vec<Arc<Line>>,
-    /// Stored messages that do not follow on the position yet.
-    waiting: BTreeMap<i64, Broadcast>,
-}
-
 impl Room {
     pub fn new(topic: Arc<str>, id: i64, log: Arc<dyn Log>, hub: Hub, metrics: Metrics) -> Self {
         Room {
@@ -75,7 +72,7 @@ impl Room {
             metrics,
             opened: OnceCell::new(),
             repairing: tokio::sync::Mutex::default(),
-            state: Mutex::default(),
+            state: Mutex::new(State::new()),
         }
     }
 
@@ -96,27 +93,39 @@ impl Room {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn position(&self) -> i64 {
-        self.lock().position
+    /// How far its sockets were told.
+    pub fn tip(&self) -> Tip {
+        self.lock().tip
     }
 
     async fn open(self: &Arc<Self>) -> Result<AbortOnDropHandle<()>, ApiError> {
         let subscription = self.hub.subscribe(&self.topic);
         // Without Redis the comparison with the database makes up for it.
         subscription.settled(SETTLE).await;
-        let last = self.log.last(&[self.id]).await?;
-        let position = last.iter().find(|(id, _)| *id == self.id).map_or(0, |(_, p)| *p);
-        self.lock().position = position;
+        let whole_at = Instant::now();
+        let tip = self.stored_tip().await?.unwrap_or_default();
+        let mut state = self.lock();
+        (state.tip, state.whole_at) = (tip, whole_at);
+        drop(state);
         // Weak: the room owns its pump.
         let pump = pump(Arc::downgrade(self), subscription);
         Ok(AbortOnDropHandle::new(crate::task::spawn(pump)))
     }
 
-    /// Lets a socket hear everything from now on. Returns the position from which on it does.
-    pub fn join(&self, line: &Arc<Line>) -> i64 {
+    /// How far the room is in the database; `None` if it is not there.
+    async fn stored_tip(&self) -> Result<Option<Tip>, ApiError> {
+        let tips = self.log.tips(&[self.id]).await?;
+        Ok(tips
+            .into_iter()
+            .find(|(id, _)| *id == self.id)
+            .map(|(_, tip)| tip))
+    }
+
+    /// Lets a socket hear everything from now on. Returns how far the room is.
+    pub fn join(&self, line: &Arc<Line>) -> Tip {
         let mut state = self.lock();
         state.members.push(line.clone());
-        state.position
+        state.tip
     }
 
     pub fn leave(&self, line: &Arc<Line>) {
@@ -128,53 +137,32 @@ impl Room {
 
     /// Asks for everybody again whether he may be here.
     pub fn recheck(&self) {
-        self.lock().members.iter().for_each(|line| line.signal(RECHECK));
+        self.lock().recheck();
     }
 
     /// Takes what arrived and hands on what can be.
     fn take(&self, frames: &[Frame]) -> Take {
-        let mut guard = self.lock();
-        let state = &mut *guard;
+        let mut state = self.lock();
         let mut out = Vec::with_capacity(frames.len());
         let mut take = Take::Whole;
         for frame in frames {
-            let Some(broadcast) = Broadcast::decode(&frame.payload) else {
-                tracing::debug!(ws.topic = %self.topic, "a message of another version; the database is read instead");
-                take = Take::Unknown;
-                continue;
-            };
-            let Some(position) = broadcast.position else {
-                out.push(broadcast);
-                continue;
-            };
-            if position <= state.position {
-                continue;
-            }
-            match broadcast.previous {
-                Some(previous) if previous <= state.position => {
-                    state.position = position;
-                    out.push(broadcast);
-                    state.release(&mut out);
-                }
-                previous => {
-                    take = take.max(if previous.is_some() {
-                        Take::Gap
-                    } else {
-                        Take::Unknown
-                    });
-                    state.waiting.insert(position, broadcast);
+            match Broadcast::decode(&frame.payload) {
+                Some(broadcast) => take = take.max(state.take(broadcast, &mut out)),
+                None => {
+                    tracing::debug!(ws.topic = %self.topic, "a message of another version; the database is read instead");
+                    take = Take::Unknown;
                 }
             }
         }
         state.hand_out(&out);
         match take {
             Take::Unknown => take,
-            _ if state.waiting.is_empty() => Take::Whole,
+            _ if state.is_whole() => Take::Whole,
             _ => Take::Gap,
         }
     }
 
-    /// Reads what the database has beyond the position, and hands it out.
+    /// Reads what the database has beyond the tip, and hands it out.
     ///
     /// # Errors
     /// The database's.
@@ -183,7 +171,10 @@ impl Room {
         loop {
             let (position, newest_waiting) = {
                 let state = self.lock();
-                (state.position, state.waiting.last_key_value().map(|(p, _)| *p))
+                (
+                    state.tip.position,
+                    state.waiting.last_key_value().map(|(p, _)| *p),
+                )
             };
             let rows = self.log.read(self.id, position, ROWS).await?;
             let more = rows.len() as u64 >= ROWS;
@@ -191,10 +182,10 @@ impl Room {
             let state = &mut *guard;
             let mut out = Vec::with_capacity(rows.len());
             for row in rows {
-                let Some(position) = row.position.filter(|p| *p > state.position) else {
+                let Some(position) = row.position.filter(|p| *p > state.tip.position) else {
                     continue;
                 };
-                state.position = position;
+                state.tip.position = position;
                 state.waiting.remove(&position);
                 out.push(row);
             }
@@ -205,115 +196,66 @@ impl Room {
             }
             state.hand_out(&out);
             if !more && state.waiting.is_empty() {
-                return Ok(());
+                break;
             }
         }
+        if self.lock().misses_changes() {
+            self.catch_up_changes().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the sockets what changes they missed, if they did.
+    async fn catch_up_changes(&self) -> Result<(), ApiError> {
+        let whole_at = Instant::now();
+        let Some(stored) = self.stored_tip().await? else {
+            return Ok(());
+        };
+        let within = {
+            let state = self.lock();
+            if state.tip.changes >= stored.changes {
+                return Ok(());
+            }
+            state.whole_at.elapsed()
+        };
+        let mut out = self.log.changed(self.id, within).await?;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.tip.changes < stored.changes {
+            (state.tip.changes, state.whole_at) = (stored.changes, whole_at);
+            let position = state.tip.position;
+            out.retain(|now| now.previous.is_none_or(|about| about <= position));
+            state.release(&mut out);
+            state.hand_out(&out);
+            state.recheck();
+        }
+        Ok(())
+    }
+
+    /// The database, asked at `asked`, knows of so many changes.
+    pub async fn has_changes(&self, changes: i64, asked: Instant) {
+        {
+            let mut state = self.lock();
+            if state.tip.changes >= changes {
+                state.whole_at = asked;
+                return;
+            }
+        }
+        self.metrics.realtime.gap_repairs.inc();
+        let _one = self.repairing.lock().await;
+        if let Err(error) = self.catch_up_changes().await {
+            self.could_not(&error);
+        }
+    }
+
+    fn could_not(&self, error: &ApiError) {
+        tracing::warn!(error = %error, ws.topic = %self.topic, "a room could not read what it missed; trying again");
     }
 
     pub async fn catch_up_or_log(&self) {
         if let Err(error) = self.catch_up().await {
-            tracing::warn!(error = %error, ws.topic = %self.topic, "a room could not read what it missed; trying again");
+            self.could_not(&error);
         }
-    }
-}
-
-/// How whole a room is after what arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Take {
-    Whole,
-    /// Something is missing and may be on its way.
-    Gap,
-    /// Only the database can tell.
-    Unknown,
-}
-
-impl State {
-    /// Moves what follows now from the waiting ones.
-    fn release(&mut self, out: &mut Vec<Broadcast>) {
-        while let Some(entry) = self.waiting.first_entry() {
-            let position = *entry.key();
-            if position <= self.position {
-                entry.remove();
-                continue;
-            }
-            if entry
-                .get()
-                .previous
-                .is_none_or(|previous| previous > self.position)
-            {
-                return;
-            }
-            self.position = position;
-            out.push(entry.remove());
-        }
-    }
-
-    fn hand_out(&self, out: &[Broadcast]) {
-        let mut plain: Vec<&Broadcast> = Vec::new();
-        for broadcast in out {
-            if is_plain(broadcast) {
-                plain.push(broadcast);
-                continue;
-            }
-            self.to_everybody(&plain);
-            plain.clear();
-            self.to_some(broadcast);
-        }
-        self.to_everybody(&plain);
-    }
-
-    /// The same bytes for all: put together once.
-    fn to_everybody(&self, all: &[&Broadcast]) {
-        let bytes = match all {
-            [] => return,
-            [one] => one.frame.clone(),
-            many => {
-                let mut bytes = BytesMut::with_capacity(many.iter().map(|b| b.frame.len()).sum());
-                many.iter().for_each(|b| bytes.extend_from_slice(&b.frame));
-                bytes.freeze()
-            }
-        };
-        let chunk = Chunk {
-            bytes,
-            frames: all.len(),
-            droppable: false,
-        };
-        self.members.iter().for_each(|line| line.push(&chunk));
-    }
-
-    fn to_some(&self, broadcast: &Broadcast) {
-        let chunk = Chunk {
-            bytes: broadcast.frame.clone(),
-            frames: 1,
-            droppable: broadcast.droppable,
-        };
-        for line in self.members.iter().filter(|line| broadcast.concerns(line.user)) {
-            if !chunk.bytes.is_empty() {
-                line.push(&chunk);
-            }
-            if broadcast.recheck {
-                line.signal(RECHECK);
-            }
-            if let Some(code) = broadcast.close {
-                line.end(closing(code));
-            }
-        }
-    }
-}
-
-fn is_plain(broadcast: &Broadcast) -> bool {
-    !broadcast.droppable
-        && !broadcast.recheck
-        && broadcast.close.is_none()
-        && broadcast.except.is_none()
-        && broadcast.only.is_none()
-        && !broadcast.frame.is_empty()
-}
-
-fn closing(code: CloseCode) -> Closing {
-    match code {
-        CloseCode::ROOM_CLOSED => Closing::because(codes::ROOM_CLOSED),
-        code => Closing::with(code),
     }
 }
 
@@ -325,10 +267,17 @@ async fn pump(room: std::sync::Weak<Room>, mut subscription: Subscription) {
         let waited = match gap_since {
             None => subscription.recv_many(&mut frames, BATCH).await,
             Some(since) => {
+                // The time first: in a lively room there is always something to receive.
+                let late = tokio::time::sleep_until(since + REORDER);
                 let arrived = subscription.recv_many(&mut frames, BATCH);
-                match tokio::time::timeout_at(since + REORDER, arrived).await {
-                    Ok(arrived) => arrived,
-                    Err(_) => {
+                let arrived = tokio::select! {
+                    biased;
+                    () = late => None,
+                    arrived = arrived => Some(arrived),
+                };
+                match arrived {
+                    Some(arrived) => arrived,
+                    None => {
                         let Some(room) = room.upgrade() else { return };
                         room.metrics.realtime.gap_repairs.inc();
                         room.catch_up_or_log().await;

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::endpoint::Log;
+use tokio::time::Instant;
+
+use super::endpoint::{Log, Tip};
 use super::line::Line;
-use super::room::Room;
+use super::room::{REORDER, Room};
 use crate::error::ApiError;
 use crate::realtime::Hub;
 use crate::telemetry::Metrics;
@@ -92,36 +94,51 @@ impl Rooms {
 async fn compare(rooms: &[Arc<Room>]) {
     let Some(first) = rooms.first() else { return };
     let ids: Vec<i64> = rooms.iter().map(|room| room.id).collect();
-    let last: HashMap<i64, i64> = match first.log.last(&ids).await {
-        Ok(last) => last.into_iter().collect(),
+    let asked = Instant::now();
+    let tips: HashMap<i64, Tip> = match first.log.tips(&ids).await {
+        Ok(tips) => tips.into_iter().collect(),
         Err(error) => {
             tracing::debug!(error = %error, "open rooms could not be compared with the database");
             return;
         }
     };
+    let mut changed = Vec::new();
     for room in rooms {
-        let position = room.position();
-        match last.get(&room.id) {
-            Some(last) if *last > position => {
-                // What was only just committed is about to arrive by itself; reading it does no harm.
-                room.metrics.realtime.gap_repairs.inc();
-                room.catch_up_or_log().await;
+        let here = room.tip();
+        match tips.get(&room.id) {
+            Some(tip) => {
+                if tip.position > here.position {
+                    // What was only just committed is about to arrive by itself; reading it does no harm.
+                    room.metrics.realtime.gap_repairs.inc();
+                    room.catch_up_or_log().await;
+                }
+                changed.push((room, tip.changes));
             }
             // The room had messages and has none: it is gone, and that was not heard here.
-            None if position > 0 => room.recheck(),
-            _ => {}
+            None if here.position > 0 => room.recheck(),
+            None => {}
         }
+    }
+    if changed
+        .iter()
+        .any(|(room, changes)| room.tip().changes < *changes)
+    {
+        // Those of just now are on their way; and asking for them all means asking everybody again.
+        tokio::time::sleep(REORDER).await;
+    }
+    for (room, changes) in changed {
+        room.has_changes(changes, asked).await;
     }
 }
 
 impl Visit {
-    /// Puts a socket into the room, whole up to `known` at least. Returns the position up to which
-    /// it has to read by itself.
+    /// Puts a socket into the room, whole up to `known` at least. Returns how far the room is: up to
+    /// there the socket has to read by itself.
     ///
     /// # Errors
     /// The database's.
-    pub async fn join(&mut self, line: &Arc<Line>, known: i64) -> Result<i64, ApiError> {
-        if known > self.room.position() {
+    pub async fn join(&mut self, line: &Arc<Line>, known: i64) -> Result<Tip, ApiError> {
+        if known > self.room.tip().position {
             self.room.catch_up().await?;
         }
         self.line = Some(line.clone());

@@ -11,12 +11,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::broadcast::Broadcast;
-use super::endpoint::{Log, Tail};
+use super::endpoint::{Log, Tail, Tip};
 use crate::error::ApiError;
 
 /// Pages read at once.
@@ -110,15 +111,18 @@ impl<L: Log> Log for SharedReads<L> {
         self.log.tail(room, after, upto, most).await
     }
 
-    async fn last(&self, rooms: &[i64]) -> Result<Vec<(i64, i64)>, ApiError> {
-        self.log.last(rooms).await
+    async fn changed(&self, room: i64, within: Duration) -> Result<Vec<Broadcast>, ApiError> {
+        self.log.changed(room, within).await
+    }
+
+    async fn tips(&self, rooms: &[i64]) -> Result<Vec<(i64, Tip)>, ApiError> {
+        self.log.tips(rooms).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use futures_util::future::join_all;
     use tokio::time::sleep;
@@ -157,7 +161,7 @@ mod tests {
             })
         }
 
-        async fn last(&self, _: &[i64]) -> Result<Vec<(i64, i64)>, ApiError> {
+        async fn tips(&self, _: &[i64]) -> Result<Vec<(i64, Tip)>, ApiError> {
             Ok(Vec::new())
         }
     }

@@ -1,5 +1,6 @@
 //! The layer with a small endpoint of its own, behind the real HTTP stack and real sockets.
 
+mod changes;
 mod client;
 mod notes;
 

@@ -13,43 +13,65 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Typing {
     until: Option<Instant>,
+    /// When the others were last told that he types, and whether that is what they know.
     told_at: Option<Instant>,
+    is_told: bool,
 }
 
 impl Typing {
     /// The client says that its user types, or does not any more. Tells whether the others have to
-    /// hear of it.
+    /// hear of it now.
     #[must_use]
     pub fn set(&mut self, is_typing: bool) -> bool {
         self.set_at(Instant::now(), is_typing)
     }
 
     fn set_at(&mut self, now: Instant, is_typing: bool) -> bool {
-        let was_typing = self.until.is_some();
         self.until = is_typing.then(|| now + LASTS);
-        let told_lately = self.told_at.is_some_and(|at| now < at + TOLD_EVERY);
-        if is_typing && told_lately || !is_typing && !was_typing {
-            return false;
+        if !is_typing {
+            return std::mem::take(&mut self.is_told);
         }
-        if is_typing {
-            self.told_at = Some(now);
+        // Too early, it is told later: see `alarm`.
+        let is_due = self.told_again_at().is_none_or(|at| at <= now);
+        if is_due {
+            (self.told_at, self.is_told) = (Some(now), true);
         }
-        true
+        is_due
     }
 
-    /// When it ends by itself; for [`super::Endpoint::alarm`].
-    pub fn until(&self) -> Option<Instant> {
-        self.until
+    fn told_again_at(&self) -> Option<Instant> {
+        self.told_at.map(|at| at + TOLD_EVERY)
     }
 
-    /// Whether it has ended by itself, so that the others have to hear of it.
+    /// The user may not type here, and nobody was told that he does.
+    pub fn take_back(&mut self) {
+        (self.until, self.is_told) = (None, false);
+    }
+
+    /// When [`Typing::ring`] is wanted; for [`super::Endpoint::alarm`].
+    pub fn alarm(&self) -> Option<Instant> {
+        match self.is_told {
+            true => self.until,
+            false => self.until.and(self.told_again_at()),
+        }
+    }
+
+    /// What the others have to hear by now, if anything: that he types, or that he has stopped.
     #[must_use]
-    pub fn has_ended(&mut self) -> bool {
-        self.has_ended_at(Instant::now())
+    pub fn ring(&mut self) -> Option<bool> {
+        self.ring_at(Instant::now())
     }
 
-    fn has_ended_at(&mut self, now: Instant) -> bool {
-        self.until.is_some_and(|until| until <= now) && self.set_at(now, false)
+    fn ring_at(&mut self, now: Instant) -> Option<bool> {
+        let until = self.until?;
+        if until <= now {
+            return self.set_at(now, false).then_some(false);
+        }
+        let is_due = !self.is_told && self.told_again_at().is_none_or(|at| at <= now);
+        if is_due {
+            (self.told_at, self.is_told) = (Some(now), true);
+        }
+        is_due.then_some(true)
     }
 }
 
@@ -65,9 +87,27 @@ mod tests {
         assert!(typing.set_at(now, true));
         assert!(!typing.set_at(now, true), "told already");
         now += TOLD_EVERY;
-        assert!(typing.set_at(now, true) && !typing.has_ended_at(now));
+        assert!(typing.set_at(now, true) && typing.ring_at(now).is_none());
         now += LASTS;
-        assert!(typing.has_ended_at(now) && typing.until().is_none());
-        assert!(!typing.has_ended_at(now) && !typing.set_at(now, false));
+        assert_eq!(typing.alarm(), Some(now));
+        assert_eq!(typing.ring_at(now), Some(false));
+        assert_eq!(typing.alarm(), None);
+        assert!(typing.ring_at(now).is_none() && !typing.set_at(now, false));
+    }
+
+    #[test]
+    fn who_starts_and_stops_all_the_time_is_told_of_once_a_second() {
+        let mut typing = Typing::default();
+        let now = Instant::now();
+        let mut told = 0;
+        for _ in 0..50 {
+            told += i32::from(typing.set_at(now, true)) + i32::from(typing.set_at(now, false));
+        }
+        assert_eq!(told, 2, "once that he types, and that he stopped");
+        assert!(!typing.set_at(now, true));
+        let soon = now + TOLD_EVERY;
+        assert_eq!((typing.alarm(), typing.ring_at(now)), (Some(soon), None));
+        assert_eq!(typing.ring_at(soon), Some(true), "he types still");
+        assert!(typing.set_at(soon, false));
     }
 }

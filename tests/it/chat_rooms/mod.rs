@@ -1,5 +1,6 @@
 //! `/api/chat/rooms/…`, `/api/chat/messages/…`, `/api/chat/notifications/…` and their sockets.
 
+mod changes;
 mod concurrency;
 mod direct;
 mod faults;

@@ -27,6 +27,8 @@ pub struct Model {
     pub last_ordinal: i64,
     /// Id of the newest message, 0 for none.
     pub head_id: i64,
+    /// How often something changed of which its sockets have to hear and no new message tells.
+    pub changes: i64,
     /// Id of the newest message that is not deleted.
     pub last_message_id: Option<i64>,
     /// Set for rooms of two.

@@ -16,30 +16,19 @@ use crate::entity::{message, room, search_mark};
 /// What was said. Its ids are those of `chat_messages`.
 pub const MESSAGE_INDEX: TextIndex = TextIndex("chat_message_index");
 
-/// How far rooms are indexed, locked until the transaction ends.
-pub async fn lock_search_marks(tx: &Tx, rooms: &[i64]) -> Result<BTreeMap<i64, i64>, DbError> {
-    let mut marks = read_locked(tx, rooms).await?;
-    let missing: Vec<i64> = rooms
-        .iter()
-        .copied()
-        .filter(|room| !marks.contains_key(room))
-        .collect();
-    if missing.is_empty() {
-        return Ok(marks);
-    }
-    for room in &missing {
-        let insert = Query::insert()
-            .into_table(search_mark::Entity)
-            .columns([search_mark::Column::RoomId, search_mark::Column::IndexedSeq])
-            .values_panic([(*room).into(), 0_i64.into()])
-            .take();
-        dialect::insert_ignore(tx, insert, &[search_mark::Column::RoomId]).await?;
-    }
-    marks.append(&mut read_locked(tx, &missing).await?);
-    Ok(marks)
+/// Nothing of a new room is indexed.
+pub async fn insert_search_mark(tx: &Tx, room: i64) -> Result<(), DbError> {
+    let insert = Query::insert()
+        .into_table(search_mark::Entity)
+        .columns([search_mark::Column::RoomId, search_mark::Column::IndexedSeq])
+        .values_panic([room.into(), 0_i64.into()])
+        .take();
+    tx.execute(&insert).await?;
+    Ok(())
 }
 
-async fn read_locked(tx: &Tx, rooms: &[i64]) -> Result<BTreeMap<i64, i64>, DbError> {
+/// How far rooms are indexed, locked until the transaction ends.
+pub async fn lock_search_marks(tx: &Tx, rooms: &[i64]) -> Result<BTreeMap<i64, i64>, DbError> {
     let select = search_mark::Entity::find()
         .filter(search_mark::Column::RoomId.is_in(rooms.iter().copied()))
         .order_by_asc(search_mark::Column::RoomId);
@@ -124,11 +113,11 @@ pub async fn list_unindexed_rooms(
 ) -> Result<Vec<i64>, DbError> {
     let (rooms, marks) = (Alias::new("chat_rooms"), Alias::new("chat_search_marks"));
     let id = || Expr::col((rooms.clone(), Alias::new("id")));
-    let indexed = Expr::col((marks.clone(), Alias::new("indexed_seq"))).if_null(0);
+    let indexed = Expr::col((marks.clone(), Alias::new("indexed_seq")));
     let select = Query::select()
         .expr(id())
         .from(rooms.clone())
-        .left_join(
+        .inner_join(
             marks.clone(),
             id().eq(Expr::col((marks.clone(), Alias::new("room_id")))),
         )

@@ -12,6 +12,8 @@ use yunque_kernel::{ChatMessageId, DbError, Tx, UserId};
 use crate::entity::{deleted, message};
 use crate::kinds::MessageType;
 
+const MOST_CHANGED: u64 = 1000;
+
 pub async fn find_message(
     conn: &impl ConnectionTrait,
     id: ChatMessageId,
@@ -143,7 +145,27 @@ pub async fn find_before_newest(
     Ok(select.into_tuple().one(conn).await?)
 }
 
-/// The newest message of a room up to an id that is not deleted.
+/// Messages edited or deleted since, by the time of that; not more than the last thousand.
+pub async fn list_changed(
+    conn: &impl ConnectionTrait,
+    room: i64,
+    since: DateTime<Utc>,
+) -> Result<Vec<message::Model>, DbError> {
+    let is_changed = Condition::any()
+        .add(message::Column::IsEdited.eq(true))
+        .add(message::Column::IsDeleted.eq(true));
+    let select = of_room(room)
+        .filter(message::Column::UpdatedAt.gte(since))
+        .filter(is_changed)
+        .order_by_desc(message::Column::UpdatedAt)
+        .order_by_desc(message::Column::Id)
+        .limit(MOST_CHANGED);
+    let mut rows = select.all(conn).await?;
+    rows.reverse();
+    Ok(rows)
+}
+
+/// The newest message of a room that is not deleted.
 pub async fn find_last_shown(conn: &impl ConnectionTrait, room: i64) -> Result<Option<i64>, DbError> {
     let select = of_room(room)
         .select_only()

@@ -8,7 +8,8 @@ use sea_orm::sea_query::{
     Asterisk, CaseStatement, Expr, ExprTrait, IntoCondition, Query, SelectStatement, SimpleExpr,
 };
 use sea_orm::{
-    Condition, ConnectionTrait, DbErr, JoinType, QueryOrder, QueryResult, QuerySelect, QueryTrait, TryGetable,
+    Condition, ConnectionTrait, DbBackend, DbErr, JoinType, QueryOrder, QueryResult, QuerySelect, QueryTrait,
+    TryGetable,
 };
 use yunque_kernel::db::dialect;
 use yunque_kernel::http::Page;
@@ -250,7 +251,7 @@ pub async fn list_rooms(
 ) -> Result<(Vec<ListedRoom>, u64), DbError> {
     let backend = conn.get_database_backend();
     let found = conn
-        .query_all_raw(dialect::limited(backend, &listed(user, filter, page)))
+        .query_all_raw(dialect::limited(backend, &listed(backend, user, filter, page)))
         .await?;
     let mut rooms = Vec::with_capacity(found.len());
     let mut total: Option<i64> = None;
@@ -263,7 +264,7 @@ pub async fn list_rooms(
         Some(total) => total,
         None if page.offset() == 0 => 0,
         None => {
-            let counted = conn.query_all(&counted(user, filter)).await?;
+            let counted = conn.query_all(&counted(backend, user, filter)).await?;
             let row = counted.first().map(Columns::of);
             row.map_or(Ok(0), |mut columns| columns.take())?
         }
@@ -295,16 +296,16 @@ fn listed_room(columns: &mut Columns<'_>) -> Result<ListedRoom, DbErr> {
     })
 }
 
-fn counted(user: UserId, filter: &RoomFilter) -> SelectStatement {
-    visible(user, filter)
+fn counted(backend: DbBackend, user: UserId, filter: &RoomFilter) -> SelectStatement {
+    visible(backend, user, filter)
         .select_only()
         .expr(Expr::col(Asterisk).count())
         .into_query()
 }
 
 /// Those who are banned from a room are not shown it, so whoever has a row there is a member.
-fn listed(user: UserId, filter: &RoomFilter, page: Page) -> SelectStatement {
-    let mut select = visible(user, filter)
+fn listed(backend: DbBackend, user: UserId, filter: &RoomFilter, page: Page) -> SelectStatement {
+    let mut select = visible(backend, user, filter)
         .select_only()
         .order_by_desc(room::Column::Id)
         .offset(page.offset())
@@ -320,7 +321,7 @@ fn listed(user: UserId, filter: &RoomFilter, page: Page) -> SelectStatement {
     use room::Column::*;
     select
         // Counted apart from the page: a count over all rows would read all of every row.
-        .expr(subquery(counted(user, filter)))
+        .expr(subquery(counted(backend, user, filter)))
         .columns(
             [
                 Id,

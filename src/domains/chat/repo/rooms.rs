@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoCondition, Query, SimpleExpr};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
-    RelationDef, Select,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, JoinType, QueryFilter, QueryOrder,
+    QuerySelect, RelationDef, Select,
 };
-use yunque_kernel::db::{Unique as _, dialect};
+use yunque_kernel::db::{Unique as _, dialect, text_index};
 use yunque_kernel::{ChatRoomId, DbError, Tx, UserId};
 
+use super::index::insert_search_mark;
 use crate::entity::{member, room};
 use crate::kinds::{RoomScope, RoomType};
 
@@ -63,11 +64,11 @@ pub async fn list_rooms_by_ids(
     Ok(select.all(conn).await?)
 }
 
-/// Ids of the newest messages of rooms.
-pub async fn list_heads(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<(i64, i64)>, DbError> {
+/// Of rooms: id, id of the newest message, and how many changes there were.
+pub async fn list_tips(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<(i64, i64, i64)>, DbError> {
     let select = room::Entity::find()
         .select_only()
-        .columns([room::Column::Id, room::Column::HeadId])
+        .columns([room::Column::Id, room::Column::HeadId, room::Column::Changes])
         .filter(room::Column::Id.is_in(ids.iter().copied()));
     Ok(select.into_tuple().all(conn).await?)
 }
@@ -82,7 +83,7 @@ pub struct RoomFilter {
 }
 
 /// The active rooms that a user may see, each with the user's row: it is banned in none of them.
-pub(super) fn visible(user: UserId, filter: &RoomFilter) -> Select<room::Entity> {
+pub(super) fn visible(backend: DbBackend, user: UserId, filter: &RoomFilter) -> Select<room::Entity> {
     let mine = Condition::all()
         .add(member::Column::Id.is_not_null())
         .add(member::Column::IsBanned.eq(false));
@@ -107,9 +108,8 @@ pub(super) fn visible(user: UserId, filter: &RoomFilter) -> Select<room::Entity>
         select = select.filter(room::Column::RoomType.eq(kind.as_str()));
     }
     if let Some(text) = &filter.search {
-        let pattern = format!("%{}%", dialect::like_escape(&text.to_lowercase()));
-        let name = Expr::cust("LOWER(chat_rooms.name)");
-        select = select.filter(name.like(sea_orm::sea_query::LikeExpr::new(pattern).escape('!')));
+        let name = Expr::col((room::Entity, room::Column::Name));
+        select = select.filter(text_index::contains(backend, name, text));
     }
     select
 }
@@ -162,6 +162,7 @@ pub async fn insert_room(tx: &Tx, new: NewRoom, now: DateTime<Utc>) -> Result<ro
         ])
         .take();
     let id = dialect::insert_returning_id(tx, insert).await?;
+    insert_search_mark(tx, id).await?;
     Ok(room::Model {
         id,
         name,
@@ -175,6 +176,7 @@ pub async fn insert_room(tx: &Tx, new: NewRoom, now: DateTime<Utc>) -> Result<ro
         notified_seq: 0,
         last_ordinal: 0,
         head_id: 0,
+        changes: 0,
         last_message_id: None,
         direct_key,
         created_at: now,

@@ -118,9 +118,9 @@ async fn list_searched(
         .expr(of(rooms, "id"))
         .expr(of(rooms, "head_id"))
         .expr(of(rooms, "last_seq"))
-        .expr(of(marks, "indexed_seq").if_null(0))
+        .expr(of(marks, "indexed_seq"))
         .from(Alias::new(rooms))
-        .left_join(Alias::new(marks), of(rooms, "id").eq(of(marks, "room_id")))
+        .inner_join(Alias::new(marks), of(rooms, "id").eq(of(marks, "room_id")))
         .take();
     match room {
         Some(room) => select.and_where(of(rooms, "id").eq(room)),

@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use sea_orm::sea_query::Expr;
+use yunque_kernel::ws::Broadcast;
 use yunque_kernel::{ChatRoomId, DbError, Tx, UserId};
 
 use super::notify::Notice;
@@ -88,6 +90,21 @@ impl Chat {
 }
 
 impl Core {
+    /// Sends the sockets of a locked room something that none of them may miss, after the commit and
+    /// in the order of commits.
+    pub(super) async fn tell_change(
+        &self,
+        tx: &Tx,
+        room: &mut room::Model,
+        broadcast: Broadcast,
+    ) -> Result<(), DbError> {
+        room.changes += 1;
+        let set = [(room::Column::Changes, Expr::value(room.changes))];
+        repo::update_room(tx, room.id, set).await?;
+        self.send_to_room(tx, room.key(), broadcast.as_change(room.changes).encode());
+        Ok(())
+    }
+
     /// Sends a frame to the sockets of a room after the commit.
     pub(super) fn send_to_room(&self, tx: &Tx, room: ChatRoomId, frame: Bytes) {
         let hub = self.ctx.realtime.clone();
@@ -130,11 +147,15 @@ impl Core {
 
     /// A locked room was closed: its sockets end, and its members hear of it, but for the one who
     /// did it.
-    pub(super) async fn room_closed(&self, tx: &Tx, room: &room::Model, by: UserId) -> Result<(), DbError> {
+    pub(super) async fn room_closed(
+        &self,
+        tx: &Tx,
+        room: &mut room::Model,
+        by: UserId,
+    ) -> Result<(), DbError> {
         let members = repo::list_active(tx, &[room.id]).await?;
         let others = members.iter().map(member::Model::user).filter(|user| *user != by);
         self.notify_each(tx, room, others, CLOSED).await?;
-        self.send_to_room(tx, room.key(), frames::closed());
-        Ok(())
+        self.tell_change(tx, room, frames::closed()).await
     }
 }

@@ -72,6 +72,7 @@ impl Core {
         }
         let changed: Vec<&room::Model> = changed.iter().filter_map(|id| rooms.get(id)).collect();
         save_counters(tx, &changed).await?;
+        self.index_after_commit(tx, changed.iter().map(|room| room.id));
         Ok(appended)
     }
 

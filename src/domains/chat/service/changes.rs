@@ -6,11 +6,12 @@ use yunque_kernel::auth::Caller;
 use yunque_kernel::{ApiError, ChatMessageId, ChatRoomId, Tx};
 
 use super::messages::DELETED;
+use super::notify::Sent;
 use crate::dto::{ChatMessageEditIn, ChatMessageOut};
 use crate::entity::message::{Column, Model};
 use crate::entity::{deleted, room};
 use crate::kinds::{MessageType, Role};
-use crate::policy::Standing;
+use crate::policy::{Standing, is_moderator};
 use crate::{Chat, ChatError, Core, frames, repo};
 
 impl Chat {
@@ -47,7 +48,7 @@ impl Chat {
                 let (core, by, people) = (core.clone(), by.clone(), people.clone());
                 let (content, mentions) = (content.clone(), mentions.clone());
                 async move {
-                    let standing = core.locked_standing(&tx, &by, room).await?;
+                    let mut standing = core.locked_standing(&tx, &by, room).await?;
                     let row = repo::find_message(&tx, id)
                         .await?
                         .ok_or(ChatError::MessageNotFound)?;
@@ -68,10 +69,14 @@ impl Chat {
                         (Column::UpdatedAt, Expr::value(now)),
                     ];
                     repo::update_message(&tx, row.id, set).await?;
-                    core.mention_by_edit(&tx, &standing.room, &row, &mentions, &people)
-                        .await?;
+                    let one = Sent {
+                        row: &row,
+                        mentions: &mentions,
+                        to_all: mentions.all && standing.member().is_some_and(is_moderator),
+                    };
+                    core.mention_by_edit(&tx, &standing.room, one, &people).await?;
                     let frame = frames::edited(&row, &people);
-                    core.send_to_room(&tx, room, frame);
+                    core.tell_change(&tx, &mut standing.room, frame).await?;
                     Ok::<_, ChatError>((standing.room, row))
                 }
             })
@@ -101,7 +106,7 @@ impl Chat {
             .write("chat.delete_message", move |tx: Tx| {
                 let (core, by, people) = (core.clone(), by.clone(), people.clone());
                 async move {
-                    let standing = core.locked_standing(&tx, &by, room).await?;
+                    let mut standing = core.locked_standing(&tx, &by, room).await?;
                     let row = repo::find_message(&tx, id)
                         .await?
                         .ok_or(ChatError::MessageNotFound)?;
@@ -111,7 +116,7 @@ impl Chat {
                     }
                     let row = core.take_out(&tx, &standing.room, row, &by).await?;
                     let frame = frames::deleted(&row, &people);
-                    core.send_to_room(&tx, room, frame);
+                    core.tell_change(&tx, &mut standing.room, frame).await?;
                     Ok::<_, ChatError>(())
                 }
             })

@@ -107,24 +107,32 @@ enum Verdict {
 
 impl Core {
     async fn commit_batch(self, batch: Vec<Outgoing>) -> Vec<Answer> {
-        if batch.len() > 1 {
-            match self.write(&batch).await {
-                Ok(answers) => return answers,
-                // Nobody would fare better alone.
-                Err(e) if e.is_transient() => {
-                    return batch.iter().map(|_| Err(e.clone().into())).collect();
-                }
-                Err(_) => {}
+        let is_one_room = batch.iter().all(|one| one.room == batch[0].room);
+        match self.write(&batch).await {
+            Ok(answers) => return answers,
+            // Nobody would fare better alone, except that a room may be locked by somebody.
+            Err(e) if e.is_transient() && (is_one_room || !matches!(e, DbError::Conflict(_))) => {
+                return batch.iter().map(|_| Err(e.clone().into())).collect();
             }
+            Err(_) => {}
         }
         let mut answers = Vec::with_capacity(batch.len());
+        let mut locked: HashMap<i64, DbError> = HashMap::new();
         // One after the other, so that those of one sender stay in their order.
-        for one in batch.chunks(1) {
-            let answer = self.write(one).await.map(|mut answers| answers.pop());
+        for one in &batch {
+            let answer = match locked.get(&one.room.0) {
+                Some(error) => Err(error.clone()),
+                None => self.write(std::slice::from_ref(one)).await,
+            };
             answers.push(match answer {
-                Ok(Some(answer)) => answer,
-                Ok(None) => Err(DbError::Cancelled.into()),
-                Err(e) => Err(e.into()),
+                Ok(mut answers) => answers.pop().unwrap_or(Err(DbError::Cancelled.into())),
+                Err(e) => {
+                    if e.is_transient() {
+                        // The others in this room need not wait for the same once more each.
+                        locked.insert(one.room.0, e.clone());
+                    }
+                    Err(e.into())
+                }
             });
         }
         answers
@@ -214,9 +222,13 @@ impl Core {
             .iter()
             .zip(authors)
             .filter(|(appended, _)| appended.row.kind() != MessageType::System)
-            .map(|(appended, one)| Sent {
-                row: &appended.row,
-                mentions: &one.mentions,
+            .map(|(Appended { row, .. }, one)| {
+                let author = ground.members.get(&(row.room_id, row.sender().0));
+                Sent {
+                    row,
+                    mentions: &one.mentions,
+                    to_all: one.mentions.all && author.is_some_and(policy::is_moderator),
+                }
             })
             .collect();
         if !sent.is_empty() {
@@ -270,7 +282,7 @@ impl Core {
             }
         }
         policy::speak(room, row, self.now())?;
-        if one.message_type == MessageType::System && !policy::is_moderator(member.role()) {
+        if one.message_type == MessageType::System && !policy::is_moderator(member) {
             return Err(ChatError::SystemDenied);
         }
         if let Some(reply) = one.reply_to {

@@ -216,7 +216,6 @@ impl Core {
         people: &People,
     ) -> Result<(), DbError> {
         let text = format!("{} 加入了房间", dto::name(people, user).username);
-        self.index_after_commit(tx, [room.id]);
         self.say(tx, room, user, text, people).await
     }
 
@@ -236,12 +235,10 @@ impl Core {
         // Nothing is said in a closed room.
         if room.is_active {
             let text = exit.told(&dto::name(people, row.user()).username);
-            self.index_after_commit(tx, [room.id]);
             self.say(tx, room, row.user(), text, people).await?;
         }
         self.resize(tx, room, -1, self.now()).await?;
-        self.send_to_room(tx, room.key(), frames::recheck(row.user()));
-        Ok(())
+        self.tell_change(tx, room, frames::recheck(row.user())).await
     }
 
     /// Moves the number of members of a locked room. One without members is closed.
@@ -258,12 +255,16 @@ impl Core {
             (room::Column::MemberCount, Expr::value(room.member_count)),
             (room::Column::UpdatedAt, Expr::value(room.updated_at)),
         ];
-        if room.member_count == 0 && room.is_active {
+        let is_closed = room.member_count == 0 && room.is_active;
+        if is_closed {
             room.is_active = false;
             set.push((room::Column::IsActive, Expr::value(false)));
-            self.send_to_room(tx, room.key(), frames::closed());
         }
-        repo::update_room(tx, room.id, set).await
+        repo::update_room(tx, room.id, set).await?;
+        if is_closed {
+            self.tell_change(tx, room, frames::closed()).await?;
+        }
+        Ok(())
     }
 
     /// Gives a member of a locked room another role, of which he is told.

@@ -139,7 +139,8 @@ impl Chat {
                         core.send_to_room(&tx, id, frames::member_updated(&shown));
                     }
                     if row.is_banned && !before.is_banned {
-                        core.send_to_room(&tx, id, frames::recheck(target));
+                        let room = &mut standing.room;
+                        core.tell_change(&tx, room, frames::recheck(target)).await?;
                     }
                     Ok::<_, ChatError>(shown)
                 }

@@ -1,5 +1,7 @@
 //! Reading messages.
 
+use std::time::Duration;
+
 use yunque_kernel::auth::Caller;
 use yunque_kernel::http::Page;
 use yunque_kernel::ws::Broadcast;
@@ -13,6 +15,9 @@ use crate::{Chat, ChatError, Core, frames};
 
 /// Text of a message that was deleted. Stored, so it keeps to Chinese in every language.
 pub(crate) const DELETED: &str = "[消息已删除]";
+
+/// How far apart the clocks of two hosts may be.
+const CLOCKS: Duration = Duration::from_secs(60);
 
 /// Which part of a room's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +123,26 @@ impl Chat {
             .iter()
             .map(|row| frames::stored(row, None, &people))
             .collect())
+    }
+
+    /// How the messages of a room are now that were edited or deleted within the last so-and-so
+    /// long, as its sockets get them.
+    pub(crate) async fn messages_changed(
+        &self,
+        room: i64,
+        within: Duration,
+    ) -> Result<Vec<Broadcast>, ChatError> {
+        let since = self.now() - (within + CLOCKS);
+        let rows = repo::list_changed(self.ctx().db.reader(), room, since).await?;
+        let people = self
+            .core()
+            .people(rows.iter().map(message::Model::sender))
+            .await?;
+        let frame = |row: &message::Model| match row.is_deleted {
+            true => frames::deleted(row, &people),
+            false => frames::edited(row, &people),
+        };
+        Ok(rows.iter().map(frame).collect())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::dto::{self, People};
 use crate::entity::{member, message, notification, room};
 use crate::jobs::NotifyChatRoom;
 use crate::kinds::{NoticeType, Notify};
-use crate::{Core, frames, policy, repo};
+use crate::{Core, frames, repo};
 
 /// Characters of `chat_notifications.title`.
 const MAX_TITLE: usize = 200;
@@ -40,6 +40,8 @@ pub(crate) struct Notice<'a> {
 pub(crate) struct Sent<'a> {
     pub row: &'a message::Model,
     pub mentions: &'a Mentions,
+    /// It names everybody, and its sender may.
+    pub to_all: bool,
 }
 
 /// A stored notification and what it shows.
@@ -184,7 +186,6 @@ impl Core {
             let seq = first.entry(row.room_id).or_insert(row.seq);
             *seq = row.seq.min(*seq);
         }
-        self.index_after_commit(tx, first.keys().copied());
         let (mut now, mut later) = (HashSet::new(), Vec::new());
         for (id, seq) in first {
             let Some(room) = rooms.get(&id) else { continue };
@@ -237,7 +238,7 @@ impl Core {
         now: &HashSet<i64>,
     ) -> Result<HashMap<i64, Vec<member::Model>>, DbError> {
         let mut whole: Vec<i64> = now.iter().copied().collect();
-        let to_all = sent.iter().filter(|one| one.mentions.all);
+        let to_all = sent.iter().filter(|one| one.to_all);
         whole.extend(to_all.map(|one| one.row.room_id));
         whole.sort_unstable();
         whole.dedup();
@@ -270,14 +271,13 @@ impl Core {
         &self,
         tx: &Tx,
         room: &room::Model,
-        row: &message::Model,
-        mentions: &Mentions,
+        one: Sent<'_>,
         people: &People,
     ) -> Result<(), DbError> {
-        if mentions.is_empty() {
+        let row = one.row;
+        if one.mentions.is_empty() {
             return Ok(());
         }
-        let one = Sent { row, mentions };
         let mut members = self.audience(tx, &[one], &HashSet::new()).await?;
         let members = members.remove(&room.id).unwrap_or_default();
         let mut notices = Vec::new();
@@ -320,12 +320,10 @@ fn notices_of<'a>(
     notices: &mut Vec<Notice<'a>>,
 ) {
     let sender = one.row.sender();
-    let author = members.iter().find(|member| member.user() == sender);
-    let names_all = one.mentions.all && author.is_some_and(|author| policy::is_moderator(author.role()));
     let name = dto::name(people, sender).username;
     let content = dto::preview(&one.row.content);
     for member in members.iter().filter(|member| member.user() != sender) {
-        let is_named = names_all || one.mentions.users.contains(&member.user());
+        let is_named = one.to_all || one.mentions.users.contains(&member.user());
         let (kind, title) = match (member.notify(), is_named) {
             (Notify::All | Notify::Mentions, true) => (NoticeType::Mention, mention_title(&name, room)),
             (Notify::All, false) if to_everybody => (NoticeType::Message, message_title(&name)),

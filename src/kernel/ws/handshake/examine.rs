@@ -103,7 +103,7 @@ impl Handshake {
             may_write: false,
         };
         peer.set_caller(caller)?;
-        let Opened { seat, greeting, last } = endpoint.open(&peer, room).await?;
+        let Opened { seat, greeting, tip } = endpoint.open(&peer, room).await?;
 
         let mut visit =
             ws.0.rooms
@@ -119,12 +119,13 @@ impl Handshake {
         };
         // Whatever was revoked before the registry knew this socket shows here.
         credential.check(ws).await?;
-        let position = visit.join(&line, last).await?;
-        if position > last {
-            // What was said between the check and here may have taken the right away, and this
+        let now = visit.join(&line, tip.position).await?;
+        if now != tip {
+            // What happened between the check and here may have taken the right away, and this
             // socket was not there to be asked again.
             line.signal(RECHECK);
         }
+        let position = now.position;
 
         line.push_replay(chunk(&welcome(ws, &peer, greeting, position)));
         let replay = match since {

@@ -60,7 +60,7 @@ impl Pipe {
 
     pub fn is_full(&self, chunk: &Chunk) -> bool {
         self.frames > 0
-            && (self.frames + chunk.frames > LIMIT_FRAMES || self.bytes + chunk.bytes.len() > LIMIT_BYTES)
+            && (self.frames + chunk.frames > LIMIT_FRAMES || self.bytes + chunk.weight() > LIMIT_BYTES)
     }
 
     /// Removes waiting frames that may be lost; returns how many.
@@ -75,7 +75,7 @@ impl Pipe {
             if !stays {
                 dropped += chunk.frames;
                 *frames -= chunk.frames;
-                *bytes -= chunk.bytes.len();
+                *bytes -= chunk.weight();
             }
             stays
         });
@@ -103,7 +103,7 @@ impl Pipe {
 
     pub fn count(&mut self, chunk: &Chunk) {
         self.frames += chunk.frames;
-        self.bytes += chunk.bytes.len();
+        self.bytes += chunk.weight();
     }
 
     /// Writes what comes when nothing waits. The usual case of a delivery: the chunk is neither counted nor kept
@@ -215,7 +215,7 @@ fn advance(
         n -= left;
         *written = 0;
         *frames = frames.saturating_sub(first.frames);
-        *bytes = bytes.saturating_sub(first.bytes.len());
+        *bytes = bytes.saturating_sub(first.weight());
         queue.pop_front();
         if n == 0 {
             return;

@@ -36,6 +36,8 @@ pub struct Notes {
 #[derive(Default)]
 pub struct NotesLog {
     rooms: Mutex<HashMap<i64, Vec<(i64, String)>>>,
+    /// What changed in rooms.
+    changes: Mutex<HashMap<i64, Vec<String>>>,
     next: AtomicU64,
     pub reads: AtomicU64,
     pub is_down: AtomicBool,
@@ -81,6 +83,14 @@ impl Notes {
         self.hub.publish(&self.topic(room), broadcast.encode());
     }
 
+    /// Makes a change of a room, of which its sockets are told by a frame.
+    pub fn change(&self, room: i64, text: &str) -> Broadcast {
+        let mut changes = self.log.changes.lock().unwrap();
+        let changes = changes.entry(room).or_default();
+        changes.push(text.to_owned());
+        Broadcast::event(&changed(text)).as_change(changes.len() as i64)
+    }
+
     /// Lets a begun frame end, or all of them.
     pub fn let_end(&self, n: Option<i64>) {
         self.ended.send_modify(|ended| ended.push(n));
@@ -116,6 +126,10 @@ fn note(id: i64, text: &str) -> Value {
     json!({ "type": "note", "id": id, "text": text })
 }
 
+fn changed(text: &str) -> Value {
+    json!({ "type": "changed", "text": text })
+}
+
 #[derive(Default)]
 pub struct NotesSeat {
     ring_at: Option<Instant>,
@@ -147,10 +161,22 @@ impl Log for NotesLog {
         })
     }
 
-    async fn last(&self, ids: &[i64]) -> Result<Vec<(i64, i64)>, ApiError> {
-        let rooms = self.rooms.lock().unwrap();
-        let last = |id: &i64| Some((*id, rooms.get(id)?.last()?.0));
-        Ok(ids.iter().filter_map(last).collect())
+    async fn changed(&self, room: i64, _: Duration) -> Result<Vec<Broadcast>, ApiError> {
+        let changes = self.changes.lock().unwrap();
+        let texts = changes.get(&room).into_iter().flatten();
+        Ok(texts.map(|text| Broadcast::event(&changed(text))).collect())
+    }
+
+    async fn tips(&self, ids: &[i64]) -> Result<Vec<(i64, Tip)>, ApiError> {
+        let (rooms, changes) = (self.rooms.lock().unwrap(), self.changes.lock().unwrap());
+        let tip = |id: &i64| {
+            let tip = Tip {
+                position: rooms.get(id)?.last().map_or(0, |(position, _)| *position),
+                changes: changes.get(id).map_or(0, Vec::len) as i64,
+            };
+            Some((*id, tip))
+        };
+        Ok(ids.iter().filter_map(tip).collect())
     }
 }
 
@@ -172,12 +198,12 @@ impl Endpoint for Notes {
         self.check(peer, room).await?;
         let mut greeting = Map::new();
         greeting.insert("room".into(), json!({ "id": room }));
-        let last = self.log.last(&[room]).await?;
+        let tips = self.log.tips(&[room]).await?;
         tokio::time::sleep(Duration::from_millis(self.late.load(Ordering::SeqCst))).await;
         Ok(Opened {
             seat: NotesSeat::default(),
             greeting,
-            last: last.first().map_or(0, |(_, id)| *id),
+            tip: tips.first().map_or_else(Tip::default, |(_, tip)| *tip),
         })
     }
 
