@@ -151,6 +151,12 @@ fn read_cost(r: &mut Reader<'_>, production: bool) -> PasswordCost {
     }
 }
 
+/// Within what the settings allow. A stored hash outside would be computed with memory that this machine was never
+/// meant to give.
+pub(super) fn is_bearable(cost: &Params) -> bool {
+    cost.m_cost() <= MOST_MEMORY_KIB && cost.t_cost() <= MOST_ITERATIONS && cost.p_cost() <= MOST_LANES
+}
+
 /// One more than there are cores, so that none idles while one hash makes way for the next.
 fn at_once() -> usize {
     std::thread::available_parallelism().map_or(2, std::num::NonZero::get) + 1
