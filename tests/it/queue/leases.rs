@@ -56,6 +56,21 @@ async fn queue_buries_a_job_that_lost_twenty_workers() {
 }
 
 #[tokio::test]
+async fn queue_tells_of_a_loop_that_panics() {
+    let server = TestServer::start().await;
+    let queues = ["mail".to_owned()];
+    let worker = server
+        .app
+        .start_worker(Some(&queues), None)
+        .await
+        .expect("starts");
+    // No moment is that late, so whoever asks for the time next panics.
+    server.clock.advance(Duration::MAX);
+    let told = tokio::time::timeout(Duration::from_secs(20), worker.failed()).await;
+    assert!(told.is_ok(), "the worker looks alive");
+}
+
+#[tokio::test]
 async fn queue_lets_running_jobs_finish_when_it_stops() {
     let server = TestServer::start().await;
     let notebook = register(&server);
