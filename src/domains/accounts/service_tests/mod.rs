@@ -168,6 +168,13 @@ impl Server {
         self.ctx.clock.advance(Duration::from_secs(seconds));
     }
 
+    pub async fn execute(&self, sql: &str) {
+        let writer = self.ctx.db.writer();
+        yunque_kernel::db::dialect::execute(writer, sql, [])
+            .await
+            .expect("executed");
+    }
+
     pub async fn count(&self, sql: &str) -> i64 {
         use sea_orm::ConnectionTrait as _;
         let reader = self.ctx.db.reader();
