@@ -201,6 +201,17 @@ impl Storage {
         }
     }
 
+    /// Removes parts of objects whose writers died. A bucket keeps none.
+    ///
+    /// # Errors
+    /// The local folder cannot be read.
+    pub async fn sweep(&self) -> Result<(), StorageError> {
+        match &*self.backend {
+            Backend::Oss(_) => Ok(()),
+            Backend::Local(local) => local.store.sweep().await,
+        }
+    }
+
     /// Counts a request. Answers about the object itself, such as `NotFound`, are the storage
     /// working.
     async fn observed<T>(

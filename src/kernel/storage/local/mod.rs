@@ -84,6 +84,15 @@ impl LocalStore {
         self.identity
     }
 
+    /// Removes what writes left that died long ago; `open` does it too, but servers run for months.
+    pub(super) async fn sweep(&self) -> Result<(), StorageError> {
+        let temp = self.root.path().join(TEMP);
+        let swept = temp.clone();
+        blocking(move || sweep(&swept))
+            .await
+            .map_err(|e| io_error("sweep", &temp, e))
+    }
+
     pub fn root(&self) -> &Path {
         self.root.path()
     }

@@ -282,3 +282,17 @@ async fn a_panic_on_the_blocking_pool_is_named() {
     let ended = blocking(|| -> io::Result<()> { panic!("on purpose") }).await;
     assert_eq!(ended.expect_err("panicked").to_string(), "panic: on purpose");
 }
+
+#[tokio::test]
+async fn only_what_a_dead_writer_left_is_swept() {
+    let (_dir, store) = store();
+    let made = |name: &str, age| {
+        let file = File::create(store.root().join(TEMP).join(name)).expect("made");
+        file.set_modified(SystemTime::now() - age).expect("an old time");
+    };
+    made("old", TEMP_MAX_AGE + Duration::from_secs(60));
+    made("young", TEMP_MAX_AGE / 2);
+    store.sweep().await.expect("swept");
+    assert_eq!(leftovers(&store), 1);
+    assert!(store.root().join(TEMP).join("young").exists());
+}
