@@ -98,9 +98,12 @@ impl App {
         for part in self.ws.start() {
             helpers.start("sockets", carried_on(part));
         }
-        if worker.is_none() && !self.is_embedded() {
-            helpers.start("staging folder", self.clone().tend_staging());
-        }
+        // Has a worker of its own at times, so it is waited for.
+        let tending = (worker.is_none() && !self.is_embedded()).then(|| {
+            let (failed, stop) = (helpers.failed.clone(), stop.clone());
+            let tend = self.clone().tend_staging(failed, stop);
+            spawn_vital("staging folder", &helpers.failed, tend)
+        });
         if let Some(at) = self.settings.telemetry.metrics_listen {
             let system = self.system.clone();
             let token = stop.clone();
@@ -126,15 +129,22 @@ impl App {
         let failed = wait(&stop, worker.as_ref(), &helpers).await;
         self.system.set_draining();
         stop.cancel();
+        // All at once: while requests and sockets end, no new jobs begin.
         let sockets = spawn({
             let ws = self.ws.clone();
             async move { ws.drain(SOCKETS_END_WITHIN).await }
         });
+        let jobs = spawn(async move {
+            if let Some(worker) = worker {
+                worker.stop().await;
+            }
+            if let Some(tending) = tending {
+                let _ = tending.await;
+            }
+        });
         let _ = http.await;
         let _ = sockets.await;
-        if let Some(worker) = worker {
-            worker.stop().await;
-        }
+        let _ = jobs.await;
         drop(helpers);
         self.finish().await;
         Ok(if failed {
