@@ -123,6 +123,7 @@ impl Settings {
             views: Vec::new(),
             warnings: Vec::new(),
         };
+        settings.auth.require_key(r, production, settings.db.kind);
         if production && let Some(warning) = settings.mail.production_warning() {
             r.warn(warning);
         }

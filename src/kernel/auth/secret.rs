@@ -12,8 +12,8 @@ use rand::RngCore;
 use secrecy::SecretString;
 
 use super::keys::{KeyUse, Keys, hex};
-use super::settings::{AuthSettings, SECRET_KEY};
-use crate::config::ConfigFault;
+use super::settings::{AuthSettings, REMEDY, SECRET_KEY};
+use crate::config::{ConfigFault, Reader};
 use crate::db::{Db, DbError, DbKind, Meta};
 
 const FILE: &str = "secret.key";
@@ -42,6 +42,26 @@ pub enum SecretKeyMismatch {
 }
 
 impl AuthSettings {
+    /// Faults a missing secret, so that a check of the configuration finds what [`AuthSettings::keys`] refuses.
+    pub fn require_key(&self, r: &mut Reader<'_>, production: bool, db: DbKind) {
+        if let Some(problem) = self.lack(production, db) {
+            r.fault(&SECRET_KEY, problem, REMEDY);
+        }
+    }
+
+    /// Why a secret has to be set, when it is not.
+    fn lack(&self, production: bool, db: DbKind) -> Option<&'static str> {
+        if self.secret_key.is_some() {
+            None
+        } else if production {
+            Some("is required with APP_ENV=production")
+        } else if db != DbKind::Sqlite {
+            Some("is required with a server database")
+        } else {
+            None
+        }
+    }
+
     /// The keys of this process. In development with SQLite a missing secret is made once and kept
     /// in the data folder, readable by its owner only.
     ///
@@ -51,12 +71,13 @@ impl AuthSettings {
         let fault = |problem: String| ConfigFault {
             name: SECRET_KEY.name.to_owned(),
             problem,
-            remedy: "Make one with: openssl rand -hex 32.".to_owned(),
+            remedy: REMEDY.to_owned(),
         };
+        if let Some(problem) = self.lack(production, db) {
+            return Err(fault(problem.to_owned()));
+        }
         let secret = match &self.secret_key {
             Some(secret) => secret.clone(),
-            None if production => return Err(fault("is required with APP_ENV=production".into())),
-            None if db != DbKind::Sqlite => return Err(fault("is required with a server database".into())),
             None => load_or_make(&data_dir.join(FILE)).map_err(|e| {
                 fault(format!(
                     "is unset and {} is unusable: {e}",

@@ -41,6 +41,7 @@ const MOST_MEMORY_KIB: u32 = 1 << 20;
 const MOST_ITERATIONS: u32 = 100;
 const MOST_LANES: u32 = 64;
 const LEAST_SECRET_BYTES: usize = 32;
+pub(super) const REMEDY: &str = "Make one with: openssl rand -hex 32.";
 
 /// What one password hash may cost, and how many run at once.
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ impl AuthSettings {
     pub fn read(r: &mut Reader<'_>, production: bool) -> Self {
         let secret_key = r.secret(&SECRET_KEY);
         if let Some(problem) = secret_key.as_ref().and_then(weakness) {
-            r.fault(&SECRET_KEY, problem, "Make one with: openssl rand -hex 32.");
+            r.fault(&SECRET_KEY, problem, REMEDY);
         }
         let previous_keys: Vec<SecretString> = r
             .secret(&SECRET_KEY_PREVIOUS)
