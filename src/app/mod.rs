@@ -34,7 +34,7 @@ use yunque_system::System;
 
 pub use http::{document, error_codes, socket_document};
 use schema::{Schema, SchemaError};
-pub use settings::{AppEnv, Settings};
+pub use settings::{AppEnv, SchemaSettings, Settings};
 
 /// Why the program does not start. Faults of the configuration exit with 2, others with 1.
 #[derive(Debug, thiserror::Error)]

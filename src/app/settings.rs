@@ -62,6 +62,35 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
+/// What schema work needs: it does not wait for a mail server or a secret.
+#[derive(Clone, Debug)]
+pub struct SchemaSettings {
+    pub data_dir: PathBuf,
+    pub telemetry: TelemetrySettings,
+    pub db: DbSettings,
+    pub views: Vec<SettingView>,
+    pub warnings: Vec<String>,
+}
+
+impl SchemaSettings {
+    /// # Errors
+    /// Every fault of these sections.
+    pub fn read(env: &Env) -> Result<Self, ConfigFaults> {
+        let mut r = Reader::new(env);
+        let data_dir: PathBuf = r.get(&DATA_DIR);
+        let telemetry = TelemetrySettings::read(&mut r);
+        let db = DbSettings::read(&mut r, &data_dir);
+        let ((), views, warnings) = r.finish(())?;
+        Ok(SchemaSettings {
+            data_dir,
+            telemetry,
+            db,
+            views,
+            warnings,
+        })
+    }
+}
+
 /// A configuration as it stands, right or wrong.
 #[derive(Clone, Debug)]
 pub struct Inspection {

@@ -56,10 +56,7 @@ async fn config_check_refuses_a_missing_secret_where_serve_does() {
             .expect(2)
             .json();
         let faults = report["faults"].as_array().expect("faults");
-        assert!(
-            faults.len() == 1 && faults[0]["name"] == "SECRET_KEY",
-            "{report}"
-        );
+        assert!(faults.len() == 1 && faults[0]["name"] == "SECRET_KEY", "{report}");
         env.push(("SECRET_KEY", "f3a91c5e7d2b4860918273645fedcba9f3a91c5e"));
         shell.run_with(&["config", "check"], &env, "").await.expect(0);
     }
