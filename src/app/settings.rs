@@ -153,6 +153,13 @@ impl Settings {
             warnings: Vec::new(),
         };
         settings.auth.require_key(r, production, settings.db.kind);
+        let listen = settings.http.listen;
+        if !production && !listen.ip().is_loopback() {
+            r.warn(format!(
+                "LISTEN {listen} can be reached by others, and APP_ENV is development: weaker rules apply. Set \
+                 APP_ENV=production"
+            ));
+        }
         if production && let Some(warning) = settings.mail.production_warning() {
             r.warn(warning);
         }
