@@ -63,7 +63,7 @@ impl Server {
         let place = LocalPlace {
             data_dir: dir.path(),
             public_base_url: "http://x",
-            signing_key: &[1; 32],
+            keys: &Keys::ephemeral(),
         };
         let mail = MailSettings::memory();
         let ctx = Ctx {
