@@ -11,10 +11,11 @@ use std::path::Path;
 use rand::RngCore;
 use secrecy::SecretString;
 
-use super::keys::{KeyUse, Keys, hex};
+use super::keys::{KeyUse, Keys};
 use super::settings::{AuthSettings, REMEDY, SECRET_KEY};
 use crate::config::{ConfigFault, Reader};
 use crate::db::{Db, DbError, DbKind, Meta};
+use crate::hex;
 
 const FILE: &str = "secret.key";
 const CHECK_NAME: &str = "secret_key_check";
@@ -106,7 +107,7 @@ fn load_or_make(path: &Path) -> std::io::Result<SecretString> {
         .create_new(true)
         .mode(0o600)
         .open(&draft)?;
-    file.write_all(hex(&bytes).as_bytes())?;
+    file.write_all(hex::encode(&bytes).as_bytes())?;
     file.sync_all()?;
     let linked = std::fs::hard_link(&draft, path);
     std::fs::remove_file(&draft)?;
@@ -142,7 +143,7 @@ pub async fn check_secret_key(db: &Db, keys: &Keys) -> Result<SecretKeyState, Se
     let checks: Vec<String> = keys
         .all(KeyUse::Check)
         .iter()
-        .map(|key| hex(&key.bytes))
+        .map(|key| hex::encode(&key.bytes))
         .collect();
     let before = Meta::get(db, CHECK_NAME).await?;
     let known = match before {

@@ -7,8 +7,8 @@
 use chrono::{DateTime, Utc};
 use url::form_urlencoded;
 
-use crate::auth::keys::hex;
 use crate::auth::{KeyUse, Keys};
+use crate::hex;
 use crate::storage::Disposition;
 
 /// Changing what is signed changes this, so that old signatures fail instead of meaning something
@@ -73,7 +73,7 @@ impl LocalSigner {
 
     /// The URL for `grant` at `path`, which starts with a slash. Expiry is kept in whole seconds.
     pub fn url(&self, path: &str, grant: &LocalGrant) -> String {
-        let signature = hex(&self.keys.mac(KeyUse::Presign, &message(path, grant)));
+        let signature = hex::encode(&self.keys.mac(KeyUse::Presign, &message(path, grant)));
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("key", &grant.key);
         match &grant.action {
@@ -138,7 +138,7 @@ impl LocalSigner {
             action,
             expires_at,
         };
-        let signature = unhex(&field("signature")?).ok_or(GrantFault::BadSignature)?;
+        let signature = hex::decode(&field("signature")?).ok_or(GrantFault::BadSignature)?;
         if !self
             .keys
             .verify_mac(KeyUse::Presign, &message(path, &grant), &signature)
@@ -200,15 +200,6 @@ fn number(text: &str) -> Result<u64, GrantFault> {
         .then(|| text.parse().ok())
         .flatten()
         .ok_or(GrantFault::BadSignature)
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    });
-    pairs.collect()
 }
 
 #[cfg(test)]
