@@ -23,7 +23,6 @@ const SCOPES: &[(&str, &str)] = &[
     ("/user", "cloud"),
     ("/user-settings", "cloud"),
     ("/file", "cloud"),
-    ("/drop", "cloud"),
     ("/api/token", "agents"),
     ("/api/users", "agents"),
     ("/api/chat/sessions", "agents"),

@@ -1,19 +1,22 @@
 //! Starting and stopping. The first SIGTERM or SIGINT stops softly: no new work, what runs may
 //! finish within its grace; the second one ends the process at once.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use yunque_kernel::auth::revocation::follow_changes;
 use yunque_kernel::http::serve;
 use yunque_kernel::queue::Worker;
-use yunque_kernel::task::spawn;
+use yunque_kernel::task::{spawn, spawn_vital};
 
 use super::{App, StartError};
 
@@ -92,40 +95,56 @@ impl App {
             );
         }
         let mut helpers = self.start_helpers();
-        helpers.extend(self.ws.start());
-        if worker.is_none() && !self.is_embedded() {
-            helpers.push(AbortOnDropHandle::new(spawn(self.clone().tend_staging())));
+        for part in self.ws.start() {
+            helpers.start("sockets", carried_on(part));
         }
+        // Has a worker of its own at times, so it is waited for.
+        let tending = (worker.is_none() && !self.is_embedded()).then(|| {
+            let (failed, stop) = (helpers.failed.clone(), stop.clone());
+            let tend = self.clone().tend_staging(failed, stop);
+            spawn_vital("staging folder", &helpers.failed, tend)
+        });
         if let Some(at) = self.settings.telemetry.metrics_listen {
             let system = self.system.clone();
             let token = stop.clone();
-            helpers.push(AbortOnDropHandle::new(spawn(async move {
+            helpers.start("METRICS_LISTEN", async move {
                 if let Err(e) = system.serve_admin(at, token).await {
                     tracing::error!(error = %e, "METRICS_LISTEN does not work");
                 }
-            })));
+            });
         }
-        let http = spawn({
+        let http = spawn_vital("HTTP server", &helpers.failed, {
             let (endpoint, settings, stop) = (self.endpoint(), self.settings.http.clone(), stop.clone());
-            async move { serve(endpoint, listener, &settings, stop).await }
+            let failed = helpers.failed.clone();
+            async move {
+                if let Err(e) = serve(endpoint, listener, &settings, stop).await {
+                    tracing::error!(error = %e, "HTTP server ended badly");
+                    failed.notify_one();
+                }
+            }
         });
         self.system.set_running();
         ready(address);
 
-        let failed = wait(&stop, worker.as_ref()).await;
+        let failed = wait(&stop, worker.as_ref(), &helpers).await;
         self.system.set_draining();
         stop.cancel();
+        // All at once: while requests and sockets end, no new jobs begin.
         let sockets = spawn({
             let ws = self.ws.clone();
             async move { ws.drain(SOCKETS_END_WITHIN).await }
         });
-        if let Ok(Err(e)) = http.await {
-            tracing::error!(error = %e, "HTTP server ended badly");
-        }
+        let jobs = spawn(async move {
+            if let Some(worker) = worker {
+                worker.stop().await;
+            }
+            if let Some(tending) = tending {
+                let _ = tending.await;
+            }
+        });
+        let _ = http.await;
         let _ = sockets.await;
-        if let Some(worker) = worker {
-            worker.stop().await;
-        }
+        let _ = jobs.await;
         drop(helpers);
         self.finish().await;
         Ok(if failed {
@@ -147,21 +166,20 @@ impl App {
         stop: CancellationToken,
     ) -> Result<ExitCode, StartError> {
         let worker = self.start_worker(only, concurrency).await?;
-        let helpers = self.start_helpers();
-        let admin = admin.or(self.settings.telemetry.metrics_listen).map(|at| {
+        let mut helpers = self.start_helpers();
+        if let Some(at) = admin.or(self.settings.telemetry.metrics_listen) {
             let (system, token) = (self.system.clone(), stop.clone());
-            AbortOnDropHandle::new(spawn(async move {
+            helpers.start("admin listener", async move {
                 if let Err(e) = system.serve_admin(at, token).await {
                     tracing::error!(error = %e, "the admin listener does not work");
                 }
-            }))
-        });
+            });
+        }
         self.system.set_running();
-        let failed = wait(&stop, Some(&worker)).await;
+        let failed = wait(&stop, Some(&worker), &helpers).await;
         self.system.set_draining();
         worker.stop().await;
         drop(helpers);
-        drop(admin);
         self.finish().await;
         Ok(if failed {
             ExitCode::FAILURE
@@ -171,9 +189,9 @@ impl App {
     }
 
     /// Tasks that go on beside the work, and end with it.
-    fn start_helpers(&self) -> Vec<AbortOnDropHandle<()>> {
+    fn start_helpers(&self) -> Helpers {
         let bus = self.accounts.bus().clone();
-        let follow = follow_changes(self.ctx.db.clone(), std::sync::Arc::new(bus.clone()), move |up| {
+        let follow = follow_changes(self.ctx.db.clone(), Arc::new(bus.clone()), move |up| {
             bus.set_up(up)
         });
         let limits = self.ctx.limits.clone();
@@ -185,11 +203,11 @@ impl App {
                 }
             }
         };
-        vec![
-            AbortOnDropHandle::new(spawn(follow)),
-            AbortOnDropHandle::new(spawn(self.accounts.clone().write_behind())),
-            AbortOnDropHandle::new(spawn(sweep)),
-        ]
+        let mut helpers = Helpers::default();
+        helpers.start("changes of accounts", follow);
+        helpers.start("write-behind of accounts", self.accounts.clone().write_behind());
+        helpers.start("sweep of limits", sweep);
+        helpers
     }
 
     /// Writes what was put off, and says good-bye to the other instances.
@@ -199,9 +217,33 @@ impl App {
     }
 }
 
-/// Waits for the signal. True when the worker died first, which is fatal: a process must not look
-/// alive while it does nothing.
-async fn wait(stop: &CancellationToken, worker: Option<&Worker>) -> bool {
+/// Tasks beside the work. They end when this is dropped.
+#[derive(Default)]
+struct Helpers {
+    tasks: Vec<AbortOnDropHandle<()>>,
+    /// Told when one of them panics.
+    failed: Arc<Notify>,
+}
+
+impl Helpers {
+    fn start(&mut self, name: &'static str, helper: impl Future<Output = ()> + Send + 'static) {
+        let task = spawn_vital(name, &self.failed, helper);
+        self.tasks.push(AbortOnDropHandle::new(task));
+    }
+}
+
+/// A task that somebody else started, as a helper: ends with it, and panics when it does.
+async fn carried_on(task: AbortOnDropHandle<()>) {
+    if let Err(e) = task.await
+        && let Ok(panic) = e.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Waits for the signal. True when the worker or a helper died first, which is fatal: a process must
+/// not look alive while it does nothing.
+async fn wait(stop: &CancellationToken, worker: Option<&Worker>, helpers: &Helpers) -> bool {
     let died = async {
         match worker {
             Some(worker) => worker.failed().await,
@@ -214,5 +256,29 @@ async fn wait(stop: &CancellationToken, worker: Option<&Worker>) -> bool {
             tracing::error!("the worker ended without being told to; exiting");
             true
         }
+        () = helpers.failed.notified() => {
+            tracing::error!("a part of the server ended without being told to; exiting");
+            true
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_helper_that_panics_ends_the_process() {
+        let stop = CancellationToken::new();
+        let mut helpers = Helpers::default();
+        helpers.start("goes on", std::future::pending());
+        let theirs = AbortOnDropHandle::new(spawn(async { panic!("on purpose") }));
+        helpers.start("theirs", carried_on(theirs));
+        assert!(wait(&stop, None, &helpers).await);
+
+        let mut helpers = Helpers::default();
+        helpers.start("ends", async {});
+        stop.cancel();
+        assert!(!wait(&stop, None, &helpers).await);
     }
 }

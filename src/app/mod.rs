@@ -34,7 +34,7 @@ use yunque_system::System;
 
 pub use http::{document, error_codes, socket_document};
 use schema::{Schema, SchemaError};
-pub use settings::{AppEnv, Settings};
+pub use settings::{AppEnv, SchemaSettings, Settings};
 
 /// Why the program does not start. Faults of the configuration exit with 2, others with 1.
 #[derive(Debug, thiserror::Error)]
@@ -238,7 +238,7 @@ async fn open_storage(settings: &Settings, keys: &Keys, db: &Db) -> Result<Stora
     let place = LocalPlace {
         data_dir: &settings.data_dir,
         public_base_url: &settings.http.public_base_url,
-        signing_key: &keys.current(KeyUse::Presign).bytes,
+        keys,
     };
     let storage = Storage::open(&settings.storage, place).map_err(|e| StartError::other("storage", e))?;
     if let Some(local) = storage.local() {

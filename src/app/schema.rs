@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
-use sea_orm_migration::{MigratorTrait, SchemaManager};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 use yunque_kernel::db::{Db, DbKind, DbSettings};
 use yunque_kernel::{Clock, DbError};
 use yunque_migrations::Migrator;
@@ -16,6 +16,18 @@ use yunque_migrations::Migrator;
 const LOCK_NAME: &str = "yunque_migrate";
 const LOCK_KEY: i64 = 0x79_75_6e_71_75_65;
 const LOCK_WAIT: Duration = Duration::from_secs(300);
+
+/// Where the library keeps which steps were applied.
+const APPLIED: &str = "seaql_migrations";
+
+/// Applies nothing, so that to start afresh with it is to drop every table.
+struct NoSteps;
+
+impl MigratorTrait for NoSteps {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        Vec::new()
+    }
+}
 
 /// Why the schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -110,11 +122,8 @@ impl Schema {
     /// `Newer` when the database has others.
     pub async fn steps(&self) -> Result<Vec<Step>, SchemaError> {
         let mut applied = Vec::new();
-        if SchemaManager::new(self.conn())
-            .has_table("seaql_migrations")
-            .await?
-        {
-            let sql = "SELECT version FROM seaql_migrations ORDER BY version";
+        if SchemaManager::new(self.conn()).has_table(APPLIED).await? {
+            let sql = format!("SELECT version FROM {APPLIED} ORDER BY version");
             let stmt = Statement::from_string(self.conn().get_database_backend(), sql);
             for row in self.conn().query_all_raw(stmt).await? {
                 applied.push(row.try_get_by_index::<String>(0)?);
@@ -139,6 +148,11 @@ impl Schema {
                 name,
             })
             .collect())
+    }
+
+    /// How many steps there are.
+    pub fn known() -> usize {
+        Migrator::migrations().len()
     }
 
     /// How many migrations are missing.
@@ -176,8 +190,8 @@ impl Schema {
         if pending.is_empty() {
             return Ok(0);
         }
-        if self.kind == DbKind::Sqlite && steps.iter().any(|s| s.applied) {
-            self.backup(data_dir, clock).await?;
+        if steps.iter().any(|s| s.applied) {
+            self.backup_if_sqlite(data_dir, clock).await?;
         }
         for step in &pending {
             progress(&step.name);
@@ -186,26 +200,84 @@ impl Schema {
         Ok(pending.len())
     }
 
-    /// Rolls the newest `n` steps back.
+    /// Rolls the newest `n` steps back, or as many as there are, and returns how many these were. `progress` hears
+    /// the name of each step before it goes.
     ///
     /// # Errors
-    /// A step failed.
-    pub async fn down(&self, n: u32) -> Result<(), SchemaError> {
+    /// A step failed; those before it are gone.
+    pub async fn down(
+        &self,
+        n: usize,
+        data_dir: &Path,
+        clock: &Clock,
+        mut progress: impl FnMut(&str),
+    ) -> Result<usize, SchemaError> {
         let lock = self.lock().await?;
-        let result = Migrator::down(self.conn(), Some(n)).await;
+        let result = self.down_locked(n, data_dir, clock, &mut progress).await;
         self.unlock(lock).await;
-        Ok(result?)
+        result
     }
 
-    /// Drops every table of ours and applies all steps.
+    async fn down_locked(
+        &self,
+        n: usize,
+        data_dir: &Path,
+        clock: &Clock,
+        progress: &mut impl FnMut(&str),
+    ) -> Result<usize, SchemaError> {
+        let steps = self.steps().await?;
+        let newest: Vec<_> = steps.iter().rev().filter(|s| s.applied).take(n).collect();
+        if newest.is_empty() {
+            return Ok(0);
+        }
+        self.backup_if_sqlite(data_dir, clock).await?;
+        for step in &newest {
+            progress(&step.name);
+            Migrator::down(self.conn(), Some(1)).await?;
+        }
+        Ok(newest.len())
+    }
+
+    /// Drops every table and applies all steps; returns how many these were. `progress` hears the name of each step
+    /// before it runs.
     ///
     /// # Errors
-    /// A step failed.
-    pub async fn fresh(&self) -> Result<(), SchemaError> {
+    /// A step failed; [`Schema::up`] goes on from there.
+    pub async fn fresh(
+        &self,
+        data_dir: &Path,
+        clock: &Clock,
+        mut progress: impl FnMut(&str),
+    ) -> Result<usize, SchemaError> {
         let lock = self.lock().await?;
-        let result = Migrator::fresh(self.conn()).await;
+        let result = self.fresh_locked(data_dir, clock, &mut progress).await;
         self.unlock(lock).await;
-        Ok(result?)
+        result
+    }
+
+    async fn fresh_locked(
+        &self,
+        data_dir: &Path,
+        clock: &Clock,
+        progress: &mut impl FnMut(&str),
+    ) -> Result<usize, SchemaError> {
+        if SchemaManager::new(self.conn()).has_table(APPLIED).await? {
+            self.backup_if_sqlite(data_dir, clock).await?;
+        }
+        NoSteps::fresh(self.conn()).await?;
+        let steps = self.steps().await?;
+        for step in &steps {
+            progress(&step.name);
+            Migrator::up(self.conn(), Some(1)).await?;
+        }
+        Ok(steps.len())
+    }
+
+    async fn backup_if_sqlite(&self, data_dir: &Path, clock: &Clock) -> Result<(), SchemaError> {
+        match self.kind {
+            DbKind::Sqlite => self.backup(data_dir, clock).await,
+            DbKind::MySql | DbKind::Postgres => Ok(()),
+        }
     }
 
     async fn backup(&self, data_dir: &Path, clock: &Clock) -> Result<(), SchemaError> {

@@ -62,6 +62,35 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
+/// What schema work needs: it does not wait for a mail server or a secret.
+#[derive(Clone, Debug)]
+pub struct SchemaSettings {
+    pub data_dir: PathBuf,
+    pub telemetry: TelemetrySettings,
+    pub db: DbSettings,
+    pub views: Vec<SettingView>,
+    pub warnings: Vec<String>,
+}
+
+impl SchemaSettings {
+    /// # Errors
+    /// Every fault of these sections.
+    pub fn read(env: &Env) -> Result<Self, ConfigFaults> {
+        let mut r = Reader::new(env);
+        let data_dir: PathBuf = r.get(&DATA_DIR);
+        let telemetry = TelemetrySettings::read(&mut r);
+        let db = DbSettings::read(&mut r, &data_dir);
+        let ((), views, warnings) = r.finish(())?;
+        Ok(SchemaSettings {
+            data_dir,
+            telemetry,
+            db,
+            views,
+            warnings,
+        })
+    }
+}
+
 /// A configuration as it stands, right or wrong.
 #[derive(Clone, Debug)]
 pub struct Inspection {
@@ -123,6 +152,14 @@ impl Settings {
             views: Vec::new(),
             warnings: Vec::new(),
         };
+        settings.auth.require_key(r, production, settings.db.kind);
+        let listen = settings.http.listen;
+        if !production && !listen.ip().is_loopback() {
+            r.warn(format!(
+                "LISTEN {listen} can be reached by others, and APP_ENV is development: weaker rules apply. Set \
+                 APP_ENV=production"
+            ));
+        }
         if production && let Some(warning) = settings.mail.production_warning() {
             r.warn(warning);
         }

@@ -1,7 +1,10 @@
 //! Domains → job registry, schedules, and the queues that one process drains.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use yunque_files::staging::SHARED_QUEUE;
 use yunque_kernel::mail::{MAIL_QUEUE, Mailer};
 use yunque_kernel::queue::{DEFAULT_QUEUE, Schedule, Worker, WorkerOptions};
@@ -73,41 +76,64 @@ impl App {
     }
 
     /// For a `serve` without a worker of its own: drains this host's staging folder as long as no
-    /// live worker has it, because nobody else can.
-    pub async fn tend_staging(self) {
+    /// live worker has it, because nobody else can. `failed` hears of a worker that ended by itself.
+    pub async fn tend_staging(self, failed: Arc<Notify>, stop: CancellationToken) {
         let own = self.files.staging().own_queue();
         let mut worker: Option<Worker> = None;
         loop {
-            tokio::time::sleep(if worker.is_some() {
+            let pause = if worker.is_some() {
                 LOOK_FOR_WORKERS
             } else {
                 Duration::from_secs(2)
-            })
-            .await;
-            let others = match self.ctx.queue.live_workers().await {
-                Ok(workers) => workers.iter().any(|(id, queues)| {
-                    worker.as_ref().is_none_or(|w| w.id() != id) && queues.contains(&own)
-                }),
-                Err(e) => {
-                    tracing::debug!(error = %e, "could not look for workers");
-                    continue;
+            };
+            let died = async {
+                match &worker {
+                    Some(worker) => worker.failed().await,
+                    None => std::future::pending().await,
                 }
             };
-            match (others, worker.take()) {
-                (true, Some(mine)) => {
-                    tracing::info!("a worker drains this host's staging folder now");
-                    mine.stop().await;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = died => {
+                    failed.notify_one();
+                    stop.cancelled().await;
+                    break;
                 }
-                (false, None) => {
-                    let queues = vec![(own.clone(), self.files.settings().workers)];
-                    let options = WorkerOptions { queues, sole: false };
-                    match Worker::start(self.ctx.queue.clone(), options, Vec::new()).await {
-                        Ok(started) => worker = Some(started),
-                        Err(e) => tracing::warn!(error = %e, "could not drain the staging folder"),
-                    }
-                }
-                (_, same) => worker = same,
+                () = tokio::time::sleep(pause) => {}
             }
+            worker = self.take_over_or_leave(&own, worker).await;
+        }
+        if let Some(worker) = worker {
+            worker.stop().await;
+        }
+    }
+
+    /// Starts a worker for the staging folder when no other has it, and stops it when one does.
+    async fn take_over_or_leave(&self, own: &String, mut worker: Option<Worker>) -> Option<Worker> {
+        let others = match self.ctx.queue.live_workers().await {
+            Ok(workers) => workers
+                .iter()
+                .any(|(id, queues)| worker.as_ref().is_none_or(|w| w.id() != id) && queues.contains(own)),
+            Err(e) => {
+                tracing::debug!(error = %e, "could not look for workers");
+                return worker;
+            }
+        };
+        match (others, worker.take()) {
+            (true, Some(mine)) => {
+                tracing::info!("a worker drains this host's staging folder now");
+                mine.stop().await;
+                None
+            }
+            (false, None) => {
+                let queues = vec![(own.clone(), self.files.settings().workers)];
+                let options = WorkerOptions { queues, sole: false };
+                let started = Worker::start(self.ctx.queue.clone(), options, Vec::new()).await;
+                started
+                    .inspect_err(|e| tracing::warn!(error = %e, "could not drain the staging folder"))
+                    .ok()
+            }
+            (_, same) => same,
         }
     }
 }

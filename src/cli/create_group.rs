@@ -3,15 +3,11 @@
 use std::process::ExitCode;
 
 use secrecy::ExposeSecret;
-use yunque_accounts::{AccountsError, DemoUser, NewGroup};
+use yunque_accounts::{AccountsError, DemoUser, NewGroup, demo};
 
 use super::user::{resolve, told};
 use super::{Global, ask, output};
 use crate::app::{App, Settings, StartError};
-
-const DEMO_GROUP: &str = "developer";
-const DEMO_EMAIL: &str = "developer@example.com";
-const PUBLIC_PASSWORD: &str = "developer123";
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -50,7 +46,7 @@ impl Args {
         };
         let is_public = password
             .as_ref()
-            .is_none_or(|p| p.expose_secret() == PUBLIC_PASSWORD);
+            .is_none_or(|p| p.expose_secret() == demo::PASSWORD);
         let settings = global.settings()?;
         if self.demo_user && (is_public || !self.force) {
             refuse_public_password(&settings)?;
@@ -95,7 +91,8 @@ impl Args {
 fn refused(error: AccountsError) -> StartError {
     match error {
         AccountsError::Taken { .. } => StartError::Other(format!(
-            "the demo account cannot be made: its address, {DEMO_EMAIL}, belongs to another account"
+            "the demo account cannot be made: its address, {}, belongs to another account",
+            demo::EMAIL
         )),
         error => told(error),
     }
@@ -120,7 +117,8 @@ pub(super) fn refuse_public_password(settings: &Settings) -> Result<(), StartErr
         None => Ok(()),
         Some(why) => Err(StartError::Refused(format!(
             "the demo account has a password that everybody knows, and {why}. Make it with another one: \
-             yunque create-group {DEMO_GROUP} --demo-user --force --password-stdin"
+             yunque create-group {} --demo-user --force --password-stdin",
+            demo::GROUP
         ))),
     }
 }
@@ -131,13 +129,17 @@ pub(super) fn refuse_public_password(settings: &Settings) -> Result<(), StartErr
 /// As the database says.
 pub(super) async fn make_demo(app: &App) -> Result<(), StartError> {
     let new = NewGroup {
-        name: DEMO_GROUP.to_owned(),
+        name: demo::GROUP.to_owned(),
         demo_user: Some(DemoUser { password: None }),
         ..NewGroup::default()
     };
     let report = app.accounts.create_group(new).await.map_err(refused)?;
     if report.demo_user_created {
-        tracing::info!("the demo account developer / {PUBLIC_PASSWORD} was made");
+        tracing::info!(
+            "the demo account {} / {} was made",
+            demo::USERNAME,
+            demo::PASSWORD
+        );
     }
     Ok(())
 }

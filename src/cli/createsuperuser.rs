@@ -54,7 +54,7 @@ impl Args {
             )?,
             password: ask::new_password(
                 self.password_stdin,
-                variable(PASSWORD),
+                env.get_untrimmed(PASSWORD).map(str::to_owned),
                 &format!("Say --password-stdin, or set {PASSWORD}"),
             )?,
         };

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use yunque_kernel::Clock;
 
+use super::worker::lock_if_embedded;
 use super::{Global, output};
-use crate::app::schema::{Schema, SchemaError};
-use crate::app::{Settings, StartError, datadir};
+use crate::app::schema::Schema;
+use crate::app::{SchemaSettings, StartError, datadir};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: yunque migrate up")]
@@ -26,7 +27,7 @@ enum Action {
     Down {
         /// How many
         #[arg(long, default_value_t = 1)]
-        steps: u32,
+        steps: usize,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -48,7 +49,7 @@ enum Action {
 
 impl Args {
     pub async fn run(self, global: Global) -> Result<ExitCode, StartError> {
-        let settings = global.start()?;
+        let settings = global.start_schema()?;
         datadir::prepare(&settings.data_dir)
             .map_err(|e| StartError::Other(format!("DATA_DIR {}: {e}", settings.data_dir.display())))?;
         match self.action {
@@ -61,56 +62,69 @@ impl Args {
                 )? {
                     return Ok(ExitCode::FAILURE);
                 }
-                let _lock = super::worker::lock_if_embedded(&settings)?;
-                Schema::open(&settings.db).await?.down(steps).await?;
-                println!("rolled back {steps}");
-                Ok(ExitCode::SUCCESS)
+                down(&settings, steps).await
             }
             Action::Fresh { yes } => {
                 if !output::confirm(yes, "Drop every table? ALL DATA IS LOST")? {
                     return Ok(ExitCode::FAILURE);
                 }
-                let _lock = super::worker::lock_if_embedded(&settings)?;
-                let schema = Schema::open(&settings.db).await?;
-                schema.fresh().await?;
-                println!("fresh schema, {} steps", schema.steps().await?.len());
-                Ok(ExitCode::SUCCESS)
+                fresh(&settings).await
             }
         }
     }
 }
 
-async fn status(settings: &Settings, json: bool) -> Result<ExitCode, StartError> {
+async fn status(settings: &SchemaSettings, json: bool) -> Result<ExitCode, StartError> {
     let steps = Schema::open(&settings.db).await?.steps().await?;
     if json {
         output::print_json(&steps);
     } else {
         for step in &steps {
-            println!(
-                "{}  {}",
-                if step.applied { "applied" } else { "missing" },
-                step.name
-            );
+            let state = if step.applied { "applied" } else { "missing" };
+            output::say(format_args!("{state}  {}", step.name));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn up(settings: &Settings) -> Result<ExitCode, StartError> {
+async fn up(settings: &SchemaSettings) -> Result<ExitCode, StartError> {
     let schema = Schema::open(&settings.db).await?;
     let pending = schema.pending().await?;
     let bar = output::Progress::new(pending as u64, "migrating");
-    let result = schema
-        .up(&settings.data_dir, &Clock::default(), |name| {
-            bar.step(name);
+    let done = schema
+        .up(&settings.data_dir, &Clock::default(), |name| bar.step(name))
+        .await;
+    bar.finish();
+    match done? {
+        0 => output::say("nothing to do"),
+        n => output::say(format_args!("applied {n}")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn down(settings: &SchemaSettings, steps: usize) -> Result<ExitCode, StartError> {
+    let _lock = lock_if_embedded(settings.db.kind, &settings.data_dir)?;
+    let schema = Schema::open(&settings.db).await?;
+    let applied = schema.steps().await?.iter().filter(|s| s.applied).count();
+    let bar = output::Progress::new(applied.min(steps) as u64, "rolling back");
+    let done = schema
+        .down(steps, &settings.data_dir, &Clock::default(), |name| {
+            bar.step(name)
         })
         .await;
     bar.finish();
-    match result {
-        Ok(0) => println!("nothing to do"),
-        Ok(n) => println!("applied {n}"),
-        Err(e @ SchemaError::Locked) => return Err(StartError::Other(e.to_string())),
-        Err(e) => return Err(e.into()),
-    }
+    output::say(format_args!("rolled back {}", done?));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn fresh(settings: &SchemaSettings) -> Result<ExitCode, StartError> {
+    let _lock = lock_if_embedded(settings.db.kind, &settings.data_dir)?;
+    let schema = Schema::open(&settings.db).await?;
+    let bar = output::Progress::new(Schema::known() as u64, "migrating");
+    let done = schema
+        .fresh(&settings.data_dir, &Clock::default(), |name| bar.step(name))
+        .await;
+    bar.finish();
+    output::say(format_args!("fresh schema, {} steps", done?));
     Ok(ExitCode::SUCCESS)
 }

@@ -22,10 +22,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use yunque_kernel::Clock;
-use yunque_kernel::config::Env;
-use yunque_kernel::telemetry;
+use yunque_kernel::config::{Env, SettingView};
+use yunque_kernel::telemetry::{self, TelemetrySettings};
 
-use crate::app::{App, Migrate, Settings, StartError};
+use crate::app::{App, Migrate, SchemaSettings, Settings, StartError};
 
 /// Backend in one binary: accounts, files, and an embedded job queue.
 #[derive(Debug, Parser)]
@@ -154,12 +154,24 @@ impl Global {
     fn start_with(&self, env: Env) -> Result<Settings, StartError> {
         let settings =
             Settings::read(&env).map_err(|e| StartError::Refused(format!("configuration\n{e}")))?;
-        telemetry::init(settings.telemetry.format, &settings.telemetry.level);
-        let open_secrets = config::open_secrets(&settings.views, self.env_file.as_deref());
-        for warning in settings.warnings.iter().chain(&open_secrets) {
+        self.start_log(&settings.telemetry, &settings.views, &settings.warnings);
+        Ok(settings)
+    }
+
+    /// The same for commands that only work on the schema.
+    fn start_schema(&self) -> Result<SchemaSettings, StartError> {
+        let settings = SchemaSettings::read(&self.env()?)
+            .map_err(|e| StartError::Refused(format!("configuration\n{e}")))?;
+        self.start_log(&settings.telemetry, &settings.views, &settings.warnings);
+        Ok(settings)
+    }
+
+    fn start_log(&self, settings: &TelemetrySettings, views: &[SettingView], warnings: &[String]) {
+        telemetry::init(settings.format, &settings.level);
+        let open_secrets = config::open_secrets(views, self.env_file.as_deref());
+        for warning in warnings.iter().chain(&open_secrets) {
             tracing::warn!("{warning}");
         }
-        Ok(settings)
     }
 
     /// The application for a command that works on the database and ends. Its log stays quiet, so

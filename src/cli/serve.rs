@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tokio::net::{TcpListener, TcpSocket};
 use yunque_kernel::Clock;
 
-use super::Global;
+use super::{Global, output};
 use crate::app::lifecycle::{ServeOptions, stop_on_signal};
 use crate::app::{App, Migrate, StartError, datadir};
 
@@ -40,7 +40,7 @@ impl Args {
         }
         datadir::prepare(&settings.data_dir)
             .map_err(|e| StartError::Other(format!("DATA_DIR {}: {e}", settings.data_dir.display())))?;
-        let _lock = super::worker::lock_if_embedded(&settings)?;
+        let _lock = super::worker::lock_if_embedded(settings.db.kind, &settings.data_dir)?;
         // Bound before the rest: a busy port is told at once.
         let listener = listener(listen).map_err(|e| {
             StartError::Refused(format!("LISTEN: {listen}: {e}. Choose another with --listen."))
@@ -83,5 +83,7 @@ fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// The one line that a newcomer needs.
 fn announce(address: SocketAddr, base: &str) {
-    println!("Yunque listens on http://{address} · docs {base}/docs/ · try: curl -s {base}/healthz");
+    output::say(format_args!(
+        "Yunque listens on http://{address} · docs {base}/docs/ · try: curl -s {base}/healthz"
+    ));
 }

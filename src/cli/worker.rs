@@ -1,6 +1,7 @@
 //! `yunque worker`
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use yunque_kernel::Clock;
@@ -9,7 +10,7 @@ use yunque_kernel::db::DbKind;
 use super::Global;
 use crate::app::datadir::{self, DataDirLock};
 use crate::app::lifecycle::stop_on_signal;
-use crate::app::{App, Migrate, Settings, StartError};
+use crate::app::{App, Migrate, StartError};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: yunque worker --concurrency 32 --queues default,mail,upload")]
@@ -44,12 +45,12 @@ impl Args {
 }
 
 /// With SQLite one process owns the data folder. Hold the lock for as long as it runs.
-pub(super) fn lock_if_embedded(settings: &Settings) -> Result<Option<DataDirLock>, StartError> {
-    if settings.db.kind != DbKind::Sqlite {
+pub(super) fn lock_if_embedded(db: DbKind, data_dir: &Path) -> Result<Option<DataDirLock>, StartError> {
+    if db != DbKind::Sqlite {
         return Ok(None);
     }
-    let shown = settings.data_dir.display();
-    match datadir::lock(&settings.data_dir) {
+    let shown = data_dir.display();
+    match datadir::lock(data_dir) {
         Ok(Some(lock)) => Ok(Some(lock)),
         Ok(None) => Err(StartError::Refused(format!(
             "DATA_DIR {shown} is in use by another yunque. Stop it, or choose another folder with --data-dir"

@@ -1,4 +1,4 @@
-//! Work that belongs to the kernel's own tables: finished jobs and stored answers.
+//! Work that belongs to the kernel's own: finished jobs, stored answers, unfinished objects.
 
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ impl Job for Housekeeping {
                 .await?;
         }
         let answers = ctx.idempotency.purge().await?;
+        // The rest is done already, and another run would meet the same folder.
+        if let Err(e) = ctx.storage.sweep().await {
+            tracing::warn!(error = %e, "parts of objects that nobody finished could not be removed");
+        }
         tracing::debug!(jobs, answers, "housekeeping done");
         Ok(())
     }

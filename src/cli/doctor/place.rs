@@ -1,11 +1,11 @@
 //! What needs no other server: settings, files, addresses.
 
 use std::io::Write;
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use yunque_kernel::config::Source;
+use yunque_kernel::http::is_private;
 
 use super::report::Report;
 use crate::app::settings::Inspection;
@@ -87,13 +87,6 @@ pub fn network(report: &mut Report, settings: &Settings) {
             names.join(", ")
         };
         report.ok("proxies", detail);
-    }
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Servers around the database: Redis, object storage, mail.
 
 use secrecy::SecretString;
+use yunque_kernel::auth::Keys;
 use yunque_kernel::db::DbKind;
 use yunque_kernel::mail::{MailBackend, Mailer};
 use yunque_kernel::redis_link::{RedisFacts, RedisLink};
@@ -95,7 +96,7 @@ pub async fn storage(report: &mut Report, settings: &Settings) {
     let place = LocalPlace {
         data_dir: &settings.data_dir,
         public_base_url: &settings.http.public_base_url,
-        signing_key: &[0; 32],
+        keys: &Keys::ephemeral(),
     };
     let storage = match Storage::open(&settings.storage, place) {
         Ok(storage) => storage,

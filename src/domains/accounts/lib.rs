@@ -54,7 +54,7 @@ pub use service::briefs::{Brief, NO_LONGER_A_USER};
 pub use service::client::Client;
 pub use service::console::{NewSuperuser, SessionView, UserDetails, UserFilter, UserView};
 pub use service::contacts::{ContactPolicy, NamedUser};
-pub use service::groups::{DemoUser, GroupReport, NewGroup};
+pub use service::groups::{DemoUser, GroupReport, NewGroup, demo};
 pub use service::login::Login;
 pub use service::register::Registration;
 pub use service::tokens::{Surface, TokenPair};

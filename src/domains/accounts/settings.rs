@@ -49,7 +49,7 @@ const REGISTRATION_OPEN: Setting = Setting::new(
 const REQUIRE_VERIFIED: Setting = Setting::new(
     "AUTH_REQUIRE_VERIFIED_EMAIL",
     "false",
-    "Refuse logins until the e-mail address is verified",
+    "Refuse logins until the e-mail address is verified: a password reset verifies it, createsuperuser does at once",
 );
 const MAX_FAILURES: Setting = Setting::new(
     "AUTH_LOGIN_MAX_FAILURES",

@@ -10,7 +10,7 @@ use rand::distr::Alphanumeric;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
-use super::keys::hex;
+use crate::hex;
 
 const PREFIX: &str = "ak_";
 const RANDOM_CHARS: usize = 48;
@@ -60,7 +60,7 @@ pub fn hash_of(text: &str) -> Option<String> {
 
 /// SHA-256 of a text, in lowercase hex.
 pub fn sha256_hex(text: &str) -> String {
-    hex(&Sha256::digest(text.as_bytes()))
+    hex::encode(&Sha256::digest(text.as_bytes()))
 }
 
 /// The scopes of a key: `*`, `staff`, or `<module>:read` / `<module>:write`.

@@ -15,6 +15,8 @@ use rand::RngCore;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
+use crate::hex;
+
 /// What a derived key is for. The label is part of the derivation: renaming one voids what it made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyUse {
@@ -169,7 +171,10 @@ fn derive(master: &Hkdf<Sha256>, purpose: KeyUse) -> DerivedKey {
     expand(purpose.label(), &mut bytes);
     let mut id = [0_u8; 4];
     expand(&format!("{}/id", purpose.label()), &mut id);
-    DerivedKey { id: hex(&id), bytes }
+    DerivedKey {
+        id: hex::encode(&id),
+        bytes,
+    }
 }
 
 fn mac_with(key: &DerivedKey, message: &[u8]) -> [u8; 32] {
@@ -184,17 +189,6 @@ fn cipher(key: &DerivedKey) -> Aes256Gcm {
 
 fn key_id_bytes(key: &DerivedKey) -> [u8; 4] {
     u32::from_str_radix(&key.id, 16).unwrap_or(0).to_be_bytes()
-}
-
-/// Lowercase hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            write!(out, "{byte:02x}").expect("writing to a String cannot fail");
-            out
-        })
 }
 
 #[cfg(test)]

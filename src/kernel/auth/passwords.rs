@@ -19,7 +19,7 @@ use rand::RngCore;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
-use super::settings::PasswordCost;
+use super::settings::{PasswordCost, is_bearable};
 use crate::error::{Code, Coded, common};
 use crate::telemetry::Metrics;
 
@@ -175,7 +175,8 @@ impl Inner {
             .version
             .map_or(Ok(Version::V0x13), Version::try_from)
             .ok()?;
-        let params = Params::try_from(&stored).ok()?;
+        // What was stored decides how much memory is asked for, and a row can be edited or imported.
+        let params = Params::try_from(&stored).ok().filter(is_bearable)?;
         let salt = stored.salt?;
         let expected = stored.hash?;
         if expected.as_bytes().len() != HASH_BYTES {
@@ -207,7 +208,10 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
             .pop()
             .unwrap_or_default();
-        if blocks.len() < params.block_count() {
+        let missing = params.block_count().saturating_sub(blocks.len());
+        if missing > 0 {
+            // `resize` alone ends the process when there is not that much memory.
+            blocks.try_reserve_exact(missing).ok()?;
             blocks.resize(params.block_count(), Block::default());
         }
         let result = Argon2::new(algorithm, version, params.clone()).hash_password_into_with_memory(
@@ -304,6 +308,25 @@ mod tests {
             .await
             .expect("verified");
         assert_eq!(verdict, Verdict::Right { needs_rehash: false });
+    }
+
+    #[tokio::test]
+    async fn a_stored_cost_beyond_the_settings_is_no_match_and_takes_no_memory() {
+        let p = Passwords::new(&PasswordCost::cheapest(), &Metrics::new());
+        let stored = p.hash(&secret("correct horse")).await.expect("hashed");
+        for cost in [
+            "m=4294967295,t=1,p=1",
+            "m=1048577,t=1,p=1",
+            "m=8,t=101,p=1",
+            "m=8,t=4294967295,p=1",
+            "m=1024,t=1,p=65",
+        ] {
+            let stored = stored.replace("m=8,t=1,p=1", cost);
+            let verdict = p.verify(&secret("correct horse"), Some(stored)).await;
+            assert_eq!(verdict, Ok(Verdict::Wrong), "{cost}");
+        }
+        let kept = p.0.memory.lock().expect("not poisoned");
+        assert!(kept.iter().all(|blocks| blocks.len() == 8));
     }
 
     #[tokio::test]

@@ -11,10 +11,11 @@ use std::path::Path;
 use rand::RngCore;
 use secrecy::SecretString;
 
-use super::keys::{KeyUse, Keys, hex};
-use super::settings::{AuthSettings, SECRET_KEY};
-use crate::config::ConfigFault;
+use super::keys::{KeyUse, Keys};
+use super::settings::{AuthSettings, REMEDY, SECRET_KEY};
+use crate::config::{ConfigFault, Reader};
 use crate::db::{Db, DbError, DbKind, Meta};
+use crate::hex;
 
 const FILE: &str = "secret.key";
 const CHECK_NAME: &str = "secret_key_check";
@@ -42,6 +43,26 @@ pub enum SecretKeyMismatch {
 }
 
 impl AuthSettings {
+    /// Faults a missing secret, so that a check of the configuration finds what [`AuthSettings::keys`] refuses.
+    pub fn require_key(&self, r: &mut Reader<'_>, production: bool, db: DbKind) {
+        if let Some(problem) = self.lack(production, db) {
+            r.fault(&SECRET_KEY, problem, REMEDY);
+        }
+    }
+
+    /// Why a secret has to be set, when it is not.
+    fn lack(&self, production: bool, db: DbKind) -> Option<&'static str> {
+        if self.secret_key.is_some() {
+            None
+        } else if production {
+            Some("is required with APP_ENV=production")
+        } else if db != DbKind::Sqlite {
+            Some("is required with a server database")
+        } else {
+            None
+        }
+    }
+
     /// The keys of this process. In development with SQLite a missing secret is made once and kept
     /// in the data folder, readable by its owner only.
     ///
@@ -51,12 +72,13 @@ impl AuthSettings {
         let fault = |problem: String| ConfigFault {
             name: SECRET_KEY.name.to_owned(),
             problem,
-            remedy: "Make one with: openssl rand -hex 32.".to_owned(),
+            remedy: REMEDY.to_owned(),
         };
+        if let Some(problem) = self.lack(production, db) {
+            return Err(fault(problem.to_owned()));
+        }
         let secret = match &self.secret_key {
             Some(secret) => secret.clone(),
-            None if production => return Err(fault("is required with APP_ENV=production".into())),
-            None if db != DbKind::Sqlite => return Err(fault("is required with a server database".into())),
             None => load_or_make(&data_dir.join(FILE)).map_err(|e| {
                 fault(format!(
                     "is unset and {} is unusable: {e}",
@@ -85,7 +107,7 @@ fn load_or_make(path: &Path) -> std::io::Result<SecretString> {
         .create_new(true)
         .mode(0o600)
         .open(&draft)?;
-    file.write_all(hex(&bytes).as_bytes())?;
+    file.write_all(hex::encode(&bytes).as_bytes())?;
     file.sync_all()?;
     let linked = std::fs::hard_link(&draft, path);
     std::fs::remove_file(&draft)?;
@@ -121,7 +143,7 @@ pub async fn check_secret_key(db: &Db, keys: &Keys) -> Result<SecretKeyState, Se
     let checks: Vec<String> = keys
         .all(KeyUse::Check)
         .iter()
-        .map(|key| hex(&key.bytes))
+        .map(|key| hex::encode(&key.bytes))
         .collect();
     let before = Meta::get(db, CHECK_NAME).await?;
     let known = match before {

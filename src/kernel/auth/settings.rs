@@ -41,6 +41,7 @@ const MOST_MEMORY_KIB: u32 = 1 << 20;
 const MOST_ITERATIONS: u32 = 100;
 const MOST_LANES: u32 = 64;
 const LEAST_SECRET_BYTES: usize = 32;
+pub(super) const REMEDY: &str = "Make one with: openssl rand -hex 32.";
 
 /// What one password hash may cost, and how many run at once.
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ impl AuthSettings {
     pub fn read(r: &mut Reader<'_>, production: bool) -> Self {
         let secret_key = r.secret(&SECRET_KEY);
         if let Some(problem) = secret_key.as_ref().and_then(weakness) {
-            r.fault(&SECRET_KEY, problem, "Make one with: openssl rand -hex 32.");
+            r.fault(&SECRET_KEY, problem, REMEDY);
         }
         let previous_keys: Vec<SecretString> = r
             .secret(&SECRET_KEY_PREVIOUS)
@@ -149,6 +150,12 @@ fn read_cost(r: &mut Reader<'_>, production: bool) -> PasswordCost {
         concurrency: concurrency.max(1),
         longest_wait: r.get::<Seconds>(&HASH_WAIT).0,
     }
+}
+
+/// Within what the settings allow. A stored hash outside would be computed with memory that this machine was never
+/// meant to give.
+pub(super) fn is_bearable(cost: &Params) -> bool {
+    cost.m_cost() <= MOST_MEMORY_KIB && cost.t_cost() <= MOST_ITERATIONS && cost.p_cost() <= MOST_LANES
 }
 
 /// One more than there are cores, so that none idles while one hash makes way for the next.

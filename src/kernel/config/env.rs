@@ -78,14 +78,26 @@ impl Env {
 
     /// The trimmed value and its source; an empty value counts as unset.
     pub fn get(&self, name: &str) -> Option<(&str, Source)> {
+        self.find(name)
+            .map(|(value, source)| (value.trim(), source))
+            .filter(|(value, _)| !value.is_empty())
+    }
+
+    /// The value as it is, for passwords: their blanks belong to them. An empty value counts as unset.
+    pub fn get_untrimmed(&self, name: &str) -> Option<&str> {
+        self.find(name)
+            .map(|(value, _)| value)
+            .filter(|value| !value.is_empty())
+    }
+
+    fn find(&self, name: &str) -> Option<(&str, Source)> {
         [
             (&self.overrides, Source::CommandLine),
             (&self.process, Source::Environment),
             (&self.file, Source::EnvFile),
         ]
         .into_iter()
-        .find_map(|(layer, source)| Some((layer.get(name)?.trim(), source)))
-        .filter(|(value, _)| !value.is_empty())
+        .find_map(|(layer, source)| Some((layer.get(name)?.as_str(), source)))
     }
 }
 
@@ -133,6 +145,15 @@ mod tests {
         let read = read("\u{feff}APP_ENV=production\nA='x $y #z'\n").expect("readable");
         assert_eq!(read.get("APP_ENV").map(String::as_str), Some("production"));
         assert_eq!(read.get("A").map(String::as_str), Some("x $y #z"));
+    }
+
+    #[test]
+    fn only_passwords_keep_their_blanks() {
+        let env = Env::fixed([("A", "  x y "), ("B", " "), ("C", "")]);
+        assert_eq!(env.get("A"), Some(("x y", Source::Environment)));
+        assert_eq!(env.get_untrimmed("A"), Some("  x y "));
+        assert_eq!((env.get("B"), env.get_untrimmed("B")), (None, Some(" ")));
+        assert_eq!((env.get("C"), env.get_untrimmed("C")), (None, None));
     }
 
     #[test]

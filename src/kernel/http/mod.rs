@@ -35,7 +35,7 @@ pub use object::{ObjectKind, ObjectReply, asked_range};
 pub use observe::RequestObserver;
 pub use paging::{Listed, MAX_PAGE_SIZE, Page, PageOut, PageQuery};
 pub use reply::{Created, Direct, Json, NoContent, StoredReply};
-pub use request_info::{RequestInfo, TrustedProxies};
+pub use request_info::{RequestInfo, TrustedProxies, is_private, network_of};
 pub use router::Handler;
 pub use settings::{HttpSettings, Timeouts};
 #[cfg(test)]

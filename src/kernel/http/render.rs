@@ -28,6 +28,7 @@ use super::observe::RequestObserver;
 use super::request_info::{Gatherer, RequestInfo};
 use super::{paths, security, translate};
 use crate::error::{ApiError, common};
+use crate::task::panic_text;
 
 /// A fault of the request head that the connection found; see `accept`.
 #[derive(Clone, Debug)]
@@ -195,11 +196,7 @@ fn timed_out(gate: &BodyGate) -> ApiError {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> ApiError {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    ApiError::internal(format!("panic: {}", text.unwrap_or("unknown")))
+    ApiError::internal(format!("panic: {}", panic_text(panic)))
 }
 
 fn finish(response: &mut Response, info: &RequestInfo, rate: &RateGate) {

@@ -254,8 +254,19 @@ fn hop_ip(text: &str) -> Option<IpAddr> {
     ip.map(|ip| ip.to_canonical())
 }
 
+/// What counts as one client: an IPv4 address, or the /64 that an IPv6 client owns whole.
+pub fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        v4 => v4,
+    }
+}
+
 /// Loopback, private or link-local: where a reverse proxy stands.
-pub(super) fn is_private(ip: IpAddr) -> bool {
+pub fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
@@ -312,6 +323,19 @@ mod tests {
         );
         // Forged by somebody who is no proxy of ours.
         assert_eq!(client("8.8.8.8", &[(xff, "1.1.1.1")]), ip("8.8.8.8"));
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_network() {
+        for (client, network) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff::1", "2001:db8:1:2::"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::"),
+        ] {
+            assert_eq!(network_of(ip(client)), ip(network), "{client}");
+        }
     }
 
     #[test]

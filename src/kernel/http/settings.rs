@@ -72,7 +72,7 @@ const MAX_CONNECTIONS: Setting = Setting::new(
 const MAX_PER_IP: Setting = Setting::new(
     "HTTP_MAX_CONNECTIONS_PER_IP",
     "2000",
-    "Connections open at once from one address; loopback and trusted proxies are not counted",
+    "Connections open at once from one address or IPv6 /64; loopback and trusted proxies are not counted",
 );
 const SHUTDOWN_GRACE: Setting = Setting::new(
     "HTTP_SHUTDOWN_GRACE",

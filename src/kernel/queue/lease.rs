@@ -3,8 +3,8 @@
 //! A worker writes a heartbeat. Every worker watches the others: one whose heartbeat value has not
 //! changed for the expiry, **measured on the watcher's own monotonic clock**, is dead, and all its
 //! jobs go back to ready. No host's wall clock is compared with another's, so a clock that jumps
-//! steals nothing. A worker that could not write its own heartbeat for the expiry cancels its jobs,
-//! because by then somebody else may run them.
+//! steals nothing. A worker that could not write its own heartbeat cancels its jobs a little before
+//! the expiry, because then somebody else may run them.
 //!
 //! A living worker answers for its own rows. It gives back what it gave up, and strays: rows that
 //! name it although it does not run them, left by a claim whose answer got lost with a connection.
@@ -67,53 +67,91 @@ pub(super) async fn take_all_back(shared: &Shared) -> Result<(), DbError> {
 }
 
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = beat(&shared) => {}
-        () = watch(&shared) => {}
-    }
-    // Keep beating while running jobs finish; the worker aborts this task at its end.
-    beat(&shared).await;
+    // Beats on while running jobs finish; the worker aborts this task at its end.
+    tokio::join!(beat(&shared), stop.run_until_cancelled(watch(&shared)));
 }
 
 async fn beat(shared: &Shared) {
     let settings = shared.queue.settings();
-    let mut last_written = Instant::now();
+    let (every, hold) = (settings.heartbeat, hold(settings.expiry));
+    // When the last write that arrived was sent: a watcher may have seen it that early.
+    let mut last_good = Instant::now();
     loop {
-        tokio::time::sleep(settings.heartbeat).await;
-        let now = shared.queue.now();
-        let expires = now + settings.expiry;
-        let sql = "UPDATE job_workers SET heartbeat_at = ?, expires_at = ? WHERE id = ?";
-        let values = [now.into(), expires.into(), shared.owner.clone().into()];
-        let written = dialect::execute(shared.queue.0.db.writer(), sql, values);
-        match tokio::time::timeout(settings.heartbeat, written).await {
-            Ok(Ok(1)) => {
-                last_written = Instant::now();
-                if let Err(e) = shared.release_owed().await {
-                    tracing::debug!(error = %e, "could not give jobs back yet");
+        let turn = next_turn(every, hold, last_good.elapsed());
+        tokio::time::sleep(turn.sleep).await;
+        if !turn.patience.is_zero() {
+            let sent = Instant::now();
+            match tokio::time::timeout(turn.patience, write_beat(shared)).await {
+                Ok(Ok(1)) => {
+                    last_good = sent;
+                    // It may hang like any statement, and must not keep the next beat.
+                    let patience = every.min(hold.saturating_sub(sent.elapsed()));
+                    match tokio::time::timeout(patience, shared.release_owed()).await {
+                        Ok(Ok(_)) => {}
+                        Ok(Err(e)) => tracing::debug!(error = %e, "could not give jobs back yet"),
+                        Err(_) => tracing::debug!("could not give jobs back in time"),
+                    }
                 }
-            }
-            Ok(Ok(_)) => {
-                tracing::error!(
-                    worker.id = shared.owner,
-                    "declared dead by another worker, giving its jobs up"
-                );
-                shared.lease.lose();
-                if let Err(e) = register(shared).await {
-                    tracing::warn!(error = %e, "could not register again");
+                Ok(Ok(_)) => {
+                    tracing::error!(
+                        worker.id = shared.owner,
+                        "declared dead by another worker, giving its jobs up"
+                    );
+                    shared.lease.lose();
+                    match tokio::time::timeout(every, register(shared)).await {
+                        Ok(Ok(())) => last_good = sent,
+                        Ok(Err(e)) => tracing::warn!(error = %e, "could not register again"),
+                        Err(_) => tracing::warn!("could not register again in time"),
+                    }
                 }
+                Ok(Err(e)) => tracing::warn!(error = %e, "heartbeat failed"),
+                Err(_) => tracing::warn!("heartbeat timed out"),
             }
-            Ok(Err(e)) => tracing::warn!(error = %e, "heartbeat failed"),
-            Err(_) => tracing::warn!("heartbeat timed out"),
         }
-        if last_written.elapsed() >= settings.expiry {
+        if last_good.elapsed() >= hold {
             tracing::error!(
                 worker.id = shared.owner,
-                "no heartbeat for the expiry, giving running jobs up"
+                "no heartbeat for almost the expiry, giving running jobs up"
             );
             shared.lease.lose();
-            last_written = Instant::now();
+            last_good = Instant::now();
         }
+    }
+}
+
+async fn write_beat(shared: &Shared) -> Result<u64, DbError> {
+    let now = shared.queue.now();
+    let expires = now + shared.queue.settings().expiry;
+    let sql = "UPDATE job_workers SET heartbeat_at = ?, expires_at = ? WHERE id = ?";
+    let values = [now.into(), expires.into(), shared.owner.clone().into()];
+    dialect::execute(shared.queue.0.db.writer(), sql, values).await
+}
+
+/// How long a worker without a beat keeps its jobs: others take them at the expiry, and by then the last of them has
+/// to be cancelled.
+fn hold(expiry: Duration) -> Duration {
+    expiry - (expiry / 10).min(Duration::from_secs(2))
+}
+
+/// One turn of the heartbeat.
+#[derive(Debug, PartialEq, Eq)]
+struct Turn {
+    sleep: Duration,
+    /// How long the write may take. Zero: there is no time left for one.
+    patience: Duration,
+}
+
+/// Tries are no closer together than this.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// Never sleeps or waits beyond the hold, so that a database that hangs cannot keep a worker at its jobs for longer.
+/// What is left when a write failed is shared between sleep and the next write, so it is tried until the end.
+fn next_turn(every: Duration, hold: Duration, since_last_good: Duration) -> Turn {
+    let left = hold.saturating_sub(since_last_good);
+    let sleep = every.min(SHORTEST_SLEEP.max(left / 2)).min(left);
+    Turn {
+        sleep,
+        patience: every.min(left - sleep),
     }
 }
 
@@ -280,4 +318,49 @@ async fn lease_owners(shared: &Shared) -> Result<Vec<String>, DbError> {
     rows.iter()
         .map(|r| r.try_get_by_index(0).map_err(DbError::from))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn jobs_are_given_up_before_others_may_take_them() {
+        assert_eq!(hold(secs(30)), secs(28));
+        assert_eq!(hold(secs(4)), Duration::from_millis(3600));
+        assert_eq!(hold(secs(600)), secs(598));
+    }
+
+    #[test]
+    fn a_database_that_hangs_keeps_nobody_beyond_the_hold() {
+        for (every, expiry) in [(10, 30), (1, 4), (5, 10), (10, 25), (7, 600), (1, 2)] {
+            let (every, hold) = (secs(every), hold(secs(expiry)));
+            let (mut silent, mut tries) = (Duration::ZERO, 0);
+            while silent < hold {
+                let turn = next_turn(every, hold, silent);
+                assert!(turn.sleep + turn.patience > Duration::ZERO, "it would spin");
+                tries += u32::from(!turn.patience.is_zero());
+                silent += turn.sleep + turn.patience;
+            }
+            assert_eq!(silent, hold, "{every:?} {expiry}");
+            assert!(tries > 0, "{every:?} {expiry}");
+        }
+        for (silent, sleep, patience) in [(0, 10, 10), (10, 9, 9), (20, 4, 4), (28, 0, 0), (99, 0, 0)] {
+            let turn = next_turn(secs(10), secs(28), secs(silent));
+            assert_eq!(
+                (turn.sleep, turn.patience),
+                (secs(sleep), secs(patience)),
+                "{silent}"
+            );
+        }
+        let turn = next_turn(secs(10), secs(28), Duration::from_millis(27_900));
+        assert_eq!(
+            (turn.sleep, turn.patience),
+            (Duration::from_millis(100), Duration::ZERO)
+        );
+    }
 }

@@ -13,7 +13,7 @@ const HEARTBEAT: Setting = Setting::new("WORKER_HEARTBEAT", "10s", "How often a 
 const EXPIRY: Setting = Setting::new(
     "WORKER_EXPIRY",
     "30s",
-    "A worker silent for this long loses its jobs to others; over twice the heartbeat",
+    "A worker silent for this long loses its jobs to others; at least twice the heartbeat",
 );
 const STOP_TIMEOUT: Setting = Setting::new(
     "WORKER_STOP_TIMEOUT",

@@ -1,8 +1,9 @@
 //! A worker: for each queue a claimer and an apalis worker; one finisher, poller and heartbeat.
 //!
 //! Stopping: claimers end, running jobs may go on for the stop timeout, the rest is cancelled and
-//! released without counting as a run. An apalis worker that ends on its own is a fault that
-//! [`Worker::failed`] reports; the process must then exit, never stay alive without working.
+//! released without counting as a run. An apalis worker that ends on its own, or a loop that panics,
+//! is a fault that [`Worker::failed`] reports; the process must then exit, never stay alive without
+//! working.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -30,6 +31,7 @@ use super::store::{self, JobRow};
 use super::{Queue, Schedule, schedule};
 use crate::db::DbError;
 use crate::ids::JobId;
+use crate::task::spawn_vital;
 
 /// What one worker drains.
 #[derive(Clone, Debug)]
@@ -169,7 +171,7 @@ impl Worker {
         let stop = CancellationToken::new();
         let failed = Arc::new(Notify::new());
         let (outcomes, results) = mpsc::channel::<Outcome>(1024);
-        let finisher = crate::task::spawn(finish::run(shared.clone(), results));
+        let finisher = spawn_vital("queue finisher", &failed, finish::run(shared.clone(), results));
         let mut engines = Vec::new();
         let mut helpers = Vec::new();
         for (name, concurrency) in options.queues {
@@ -181,29 +183,22 @@ impl Worker {
                 slots,
                 jobs,
             };
-            helpers.push(crate::task::spawn(claimer.run(stop.clone())));
+            helpers.push(spawn_vital("queue claimer", &failed, claimer.run(stop.clone())));
             let engine = Engine {
                 shared: shared.clone(),
                 outcomes: outcomes.clone(),
             };
-            engines.push(crate::task::spawn(run_engine(
-                name,
-                concurrency,
-                claimed,
-                engine,
-                stop.clone(),
-                failed.clone(),
-            )));
+            let engine = run_engine(name, concurrency, claimed, engine, stop.clone(), failed.clone());
+            engines.push(spawn_vital("queue engine", &failed, engine));
         }
         drop(outcomes);
         let queues = names.iter().map(|n| Arc::from(n.as_str())).collect();
-        helpers.push(crate::task::spawn(poller::run(
-            shared.clone(),
-            queues,
-            stop.clone(),
-        )));
-        helpers.push(crate::task::spawn(lease::run(shared.clone(), stop.clone())));
-        helpers.push(crate::task::spawn(schedule::run(queue, schedules, stop.clone())));
+        let poller = poller::run(shared.clone(), queues, stop.clone());
+        helpers.push(spawn_vital("queue poller", &failed, poller));
+        let lease = lease::run(shared.clone(), stop.clone());
+        helpers.push(spawn_vital("worker lease", &failed, lease));
+        let schedule = schedule::run(queue, schedules, stop.clone());
+        helpers.push(spawn_vital("schedule", &failed, schedule));
         tracing::info!(
             worker.id = shared.owner,
             worker.queues = names.join(","),

@@ -45,6 +45,7 @@ pub use self::range::ByteRange;
 pub use self::settings::{OssSettings, StorageKind, StorageSettings};
 
 use self::local::Existing;
+use crate::auth::Keys;
 use crate::telemetry::Metrics;
 
 /// For objects whose type is not known.
@@ -71,8 +72,8 @@ pub struct LocalPlace<'a> {
     pub data_dir: &'a Path,
     /// In front of the paths of presigned URLs.
     pub public_base_url: &'a str,
-    /// Secret for presigned URLs; the same on all hosts.
-    pub signing_key: &'a [u8],
+    /// For presigned URLs; the same on all hosts.
+    pub keys: &'a Keys,
 }
 
 /// How long one attempt to store `size` bytes may take: 30 s and 256 KiB/s (contract "cloud" 3.5).
@@ -91,7 +92,7 @@ impl Storage {
         let backend = match settings {
             StorageSettings::Local => Backend::Local(LocalBackend {
                 store: LocalStore::open(place.data_dir)?,
-                signer: LocalSigner::new(place.signing_key, place.public_base_url),
+                signer: LocalSigner::new(place.keys, place.public_base_url),
                 base: place.public_base_url.trim_end_matches('/').to_owned(),
             }),
             StorageSettings::Oss(settings) => Backend::Oss(oss::Oss::new(settings)?),
@@ -198,6 +199,17 @@ impl Storage {
         match &*self.backend {
             Backend::Oss(oss) => self.observed("delete", oss.delete(key)).await,
             Backend::Local(local) => self.observed("delete", local.store.delete(key)).await,
+        }
+    }
+
+    /// Removes parts of objects whose writers died. A bucket keeps none.
+    ///
+    /// # Errors
+    /// The local folder cannot be read.
+    pub async fn sweep(&self) -> Result<(), StorageError> {
+        match &*self.backend {
+            Backend::Oss(_) => Ok(()),
+            Backend::Local(local) => local.store.sweep().await,
         }
     }
 

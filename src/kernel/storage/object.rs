@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{ByteStream, Disposition, StorageError};
+use crate::hex;
 
 /// What was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct PutOutcome {
 impl PutOutcome {
     /// 64 lower-case hex digits.
     pub fn sha256_hex(&self) -> String {
-        self.sha256.iter().map(|b| format!("{b:02x}")).collect()
+        hex::encode(&self.sha256)
     }
 }
 

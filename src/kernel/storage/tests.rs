@@ -1,17 +1,21 @@
 //! The handle over the local backend, and the URLs of the OSS one. OSS itself is tested against an
 //! emulator in the integration tests.
 
+use std::sync::LazyLock;
+
 use futures_util::{TryStreamExt as _, stream};
 use secrecy::SecretString;
 
 use super::*;
 use crate::config::FromSetting as _;
 
+static KEYS: LazyLock<Keys> = LazyLock::new(Keys::ephemeral);
+
 fn place(dir: &Path) -> LocalPlace<'_> {
     LocalPlace {
         data_dir: dir,
         public_base_url: "http://localhost:8000/",
-        signing_key: b"0123456789abcdef",
+        keys: &KEYS,
     }
 }
 

@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod files;
 mod jobs;
+mod schema;
 mod settings;
 
 use std::process::Stdio;

@@ -39,6 +39,30 @@ async fn config_check_lists_every_fault_and_exits_with_2() {
 }
 
 #[tokio::test]
+async fn config_check_refuses_a_missing_secret_where_serve_does() {
+    let shell = Shell::bare();
+    for (name, value) in [
+        ("APP_ENV", "production"),
+        ("DATABASE_URL", "postgres://yunque@127.0.0.1:1/yunque"),
+    ] {
+        let mut env = vec![(name, value)];
+        if name == "APP_ENV" {
+            // Cheap hashes are another fault there.
+            env.extend([("ARGON2_MEMORY_KIB", "19456"), ("ARGON2_ITERATIONS", "2")]);
+        }
+        let report = shell
+            .run_with(&["config", "check", "--json"], &env, "")
+            .await
+            .expect(2)
+            .json();
+        let faults = report["faults"].as_array().expect("faults");
+        assert!(faults.len() == 1 && faults[0]["name"] == "SECRET_KEY", "{report}");
+        env.push(("SECRET_KEY", "f3a91c5e7d2b4860918273645fedcba9f3a91c5e"));
+        shell.run_with(&["config", "check"], &env, "").await.expect(0);
+    }
+}
+
+#[tokio::test]
 async fn config_show_tells_each_source_and_hides_secrets() {
     let shell = Shell::bare();
     let file = shell.folder.path().join(".env");

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncWriteExt as _;
 use yunque_kernel::db::dialect;
 
 use super::kinds::{Obedient, enqueue, job, plan, register, state};
-use crate::support::{TestServer, eventually};
+use crate::support::{TestServer, eventually, raw};
 
 /// Makes a job look as if a worker took it and died.
 async fn orphan(server: &TestServer, id: yunque_kernel::JobId) {
@@ -56,6 +57,21 @@ async fn queue_buries_a_job_that_lost_twenty_workers() {
 }
 
 #[tokio::test]
+async fn queue_tells_of_a_loop_that_panics() {
+    let server = TestServer::start().await;
+    let queues = ["mail".to_owned()];
+    let worker = server
+        .app
+        .start_worker(Some(&queues), None)
+        .await
+        .expect("starts");
+    // No moment is that late, so whoever asks for the time next panics.
+    server.clock.advance(Duration::MAX);
+    let told = tokio::time::timeout(Duration::from_secs(20), worker.failed()).await;
+    assert!(told.is_ok(), "the worker looks alive");
+}
+
+#[tokio::test]
 async fn queue_lets_running_jobs_finish_when_it_stops() {
     let server = TestServer::start().await;
     let notebook = register(&server);
@@ -79,6 +95,32 @@ async fn queue_lets_running_jobs_finish_when_it_stops() {
             .all(|(old, _)| after.iter().all(|(new, _)| new != old)),
         "the worker signed off"
     );
+}
+
+#[tokio::test]
+async fn queue_takes_no_new_jobs_while_requests_end() {
+    let server = TestServer::start().await;
+    if server.app.redis.is_some() && !server.app.is_embedded() {
+        // The worker is a process of its own there.
+        return;
+    }
+    let mut slow = raw::connect(&server).await;
+    slow.write_all(
+        b"POST /user/login/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{",
+    )
+    .await
+    .expect("sent");
+    // Until the request is known, the connection is idle and ends at once.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let app = server.app.clone();
+    let stopping = tokio::spawn(server.stop());
+    eventually("the worker signs off", 5, || async {
+        app.ctx.queue.live_workers().await.unwrap().is_empty()
+    })
+    .await;
+    assert!(!stopping.is_finished(), "the request was not waited for");
+    drop(slow);
+    stopping.await.expect("a clean end");
 }
 
 #[tokio::test]

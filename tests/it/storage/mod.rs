@@ -8,6 +8,7 @@ use std::path::Path;
 
 use futures_util::{Stream, TryStreamExt as _, stream};
 use hyper::body::Bytes;
+use yunque_kernel::auth::Keys;
 use yunque_kernel::config::{Env, Reader};
 use yunque_kernel::storage::{ByteRange, LocalPlace, Storage, StorageError, StorageSettings};
 
@@ -21,7 +22,7 @@ fn open(values: &[(&str, &str)]) -> Storage {
     let place = LocalPlace {
         data_dir: Path::new("/nowhere"),
         public_base_url: "",
-        signing_key: b"",
+        keys: &Keys::ephemeral(),
     };
     Storage::open(&settings, place).expect("opens")
 }

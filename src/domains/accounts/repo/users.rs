@@ -111,6 +111,7 @@ pub struct NewUser {
     pub password_hash: String,
     pub user_type: UserType,
     pub parent: Option<UserId>,
+    pub is_verified: bool,
 }
 
 /// Inserts an account with its profile and returns its id.
@@ -130,6 +131,7 @@ pub async fn insert(
         password_hash,
         user_type,
         parent,
+        is_verified,
     } = new;
     let row = user::ActiveModel {
         username: Set(username.as_str().to_owned()),
@@ -145,6 +147,7 @@ pub async fn insert(
         user_type: Set(user_type.as_str().to_owned()),
         parent_id: Set(parent.map(|id| id.0)),
         is_staff: Set(user_type == UserType::Admin),
+        is_verified: Set(is_verified),
         privacy_setting: Set("{}".to_owned()),
         date_joined: Set(now),
         updated_at: Set(now),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use yunque_kernel::Lang;
-use yunque_kernel::http::RequestInfo;
+use yunque_kernel::http::{RequestInfo, network_of};
 
 /// The sender of one request.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ impl Client {
     pub fn of(info: &RequestInfo) -> Self {
         Client {
             ip: info.client_ip.to_string(),
-            network: network_of(info.client_ip),
+            network: network_name(info.client_ip),
             user_agent: info.user_agent.clone(),
             device_type: device_type(&info.user_agent),
             lang: info.lang,
@@ -33,13 +33,10 @@ impl Client {
     }
 }
 
-fn network_of(ip: IpAddr) -> String {
-    match ip {
+fn network_name(ip: IpAddr) -> String {
+    match network_of(ip) {
         IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
+        IpAddr::V6(network) => format!("{network}/64"),
     }
 }
 
@@ -78,11 +75,14 @@ mod tests {
 
     #[test]
     fn an_ipv6_client_is_its_network() {
-        assert_eq!(network_of("203.0.113.7".parse().expect("address")), "203.0.113.7");
         assert_eq!(
-            network_of("2001:db8:1:2:3:4:5:6".parse().expect("address")),
+            network_name("203.0.113.7".parse().expect("address")),
+            "203.0.113.7"
+        );
+        assert_eq!(
+            network_name("2001:db8:1:2:3:4:5:6".parse().expect("address")),
             "2001:db8:1:2::/64"
         );
-        assert!(network_of("ffff:ffff:ffff:ffff::1".parse().expect("address")).len() <= 45);
+        assert!(network_name("ffff:ffff:ffff:ffff::1".parse().expect("address")).len() <= 45);
     }
 }

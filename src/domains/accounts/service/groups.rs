@@ -13,9 +13,12 @@ use crate::repo::{groups, users};
 use crate::values::{DisplayName, Email, Password, Username, name_key};
 
 /// The test account of the seed documents. Its password is public.
-const DEMO_USERNAME: &str = "developer";
-const DEMO_PASSWORD: &str = "developer123";
-const DEMO_EMAIL: &str = "developer@example.com";
+pub mod demo {
+    pub const USERNAME: &str = "developer";
+    pub const PASSWORD: &str = "developer123";
+    pub const EMAIL: &str = "developer@example.com";
+    pub const GROUP: &str = "developer";
+}
 
 /// A group to be there, with members.
 #[derive(Clone, Debug, Default)]
@@ -72,10 +75,10 @@ impl Accounts {
             found.push((member, id.ok_or(AccountsError::NotFound)?));
         }
         let mut demo_user_created = false;
-        if let Some(demo) = demo_user {
-            let (id, is_new) = self.ensure_demo_user(demo).await?;
+        if let Some(account) = demo_user {
+            let (id, is_new) = self.ensure_demo_user(account).await?;
             demo_user_created = is_new;
-            found.push((DEMO_USERNAME.to_owned(), id));
+            found.push((demo::USERNAME.to_owned(), id));
         }
         let accounts = self.clone();
         let written = self.0.ctx.db.write("create_group", move |tx: Tx| {
@@ -109,22 +112,26 @@ impl Accounts {
     }
 
     /// An existing account keeps its password.
-    async fn ensure_demo_user(&self, demo: DemoUser) -> Result<(UserId, bool), AccountsError> {
+    async fn ensure_demo_user(&self, account: DemoUser) -> Result<(UserId, bool), AccountsError> {
         use secrecy::ExposeSecret as _;
         if let Some(id) = self.find_demo_user().await? {
             return Ok((id, false));
         }
-        let text = demo.password.unwrap_or_else(|| SecretString::from(DEMO_PASSWORD));
+        let text = account
+            .password
+            .unwrap_or_else(|| SecretString::from(demo::PASSWORD));
         let invalid = |fault| AccountsError::field("password", fault);
         let new = Registration {
-            username: Username::parse(DEMO_USERNAME).expect("a valid name"),
-            email: Email::parse(DEMO_EMAIL).expect("a valid address"),
+            username: Username::parse(demo::USERNAME).expect("a valid name"),
+            email: Email::parse(demo::EMAIL).expect("a valid address"),
             password: Password::parse(text.expose_secret()).map_err(invalid)?,
             display_name: DisplayName::default(),
         };
         let new = Newcomer {
             first_name: "Developer".to_owned(),
             last_name: "User".to_owned(),
+            // No mail ever reaches it.
+            is_verified: true,
             ..Newcomer::new(new, UserType::Customer)
         };
         match self
@@ -142,7 +149,7 @@ impl Accounts {
     }
 
     async fn find_demo_user(&self) -> Result<Option<UserId>, DbError> {
-        users::find_id_by_name(self.0.ctx.db.reader(), &name_key(DEMO_USERNAME)).await
+        users::find_id_by_name(self.0.ctx.db.reader(), &name_key(demo::USERNAME)).await
     }
 
     /// Does an active test account still have its public password? A public server must not start
@@ -151,11 +158,11 @@ impl Accounts {
     /// # Errors
     /// Only the database's, or an overloaded hasher.
     pub async fn demo_password_in_use(&self) -> Result<bool, AccountsError> {
-        let user = users::find_for_login(self.0.ctx.db.reader(), &name_key(DEMO_USERNAME), None).await?;
+        let user = users::find_for_login(self.0.ctx.db.reader(), &name_key(demo::USERNAME), None).await?;
         let Some(user) = user.filter(|user| user.is_active) else {
             return Ok(false);
         };
-        let public = SecretString::from(DEMO_PASSWORD);
+        let public = SecretString::from(demo::PASSWORD);
         Ok(self
             .0
             .ctx

@@ -42,6 +42,8 @@ pub(crate) struct Newcomer {
     pub parent: Option<Parent>,
     /// Who makes it, if not the person himself.
     pub by: Option<UserId>,
+    /// Whoever makes it vouches for the address.
+    pub is_verified: bool,
 }
 
 impl Newcomer {
@@ -55,6 +57,7 @@ impl Newcomer {
             user_type,
             parent: None,
             by: None,
+            is_verified: false,
         }
     }
 }
@@ -195,6 +198,7 @@ impl Accounts {
             user_type,
             parent,
             by,
+            is_verified,
         } = new;
         let Registration {
             username,
@@ -213,6 +217,7 @@ impl Accounts {
             phone: phone.into_option(),
             user_type,
             parent: parent.map(|parent| parent.id),
+            is_verified,
         };
         let (accounts, claim) = (self.clone(), claim.clone());
         let inserted = self.0.ctx.db.write("create_account", move |tx: Tx| {

@@ -15,7 +15,7 @@ use sea_orm::sea_query::Expr;
 use serde_json::json;
 use yunque_kernel::auth::KeyUse;
 use yunque_kernel::auth::api_key::sha256_hex;
-use yunque_kernel::auth::keys::hex;
+use yunque_kernel::hex;
 use yunque_kernel::http::Bucket;
 use yunque_kernel::ids::UserId;
 use yunque_kernel::mail::{Message, is_mailable};
@@ -83,11 +83,13 @@ impl Accounts {
         let id = user.as_ref().map(CredentialRow::user_id);
         let new = NewCode {
             email_hmac: self.address_hmac(email),
-            code_hmac: hex(&self
-                .0
-                .ctx
-                .keys
-                .mac(KeyUse::MailToken, &code_message(email, &code))),
+            code_hmac: hex::encode(
+                &self
+                    .0
+                    .ctx
+                    .keys
+                    .mac(KeyUse::MailToken, &code_message(email, &code)),
+            ),
             expires_at: now + TimeDelta::minutes(CODE_MINUTES),
             ip: client.ip.clone(),
         };
@@ -131,7 +133,7 @@ impl Accounts {
         code: &str,
         client: &Client,
     ) -> Result<String, AccountsError> {
-        let token = hex(&rand::rng().random::<[u8; 32]>());
+        let token = hex::encode(&rand::rng().random::<[u8; 32]>());
         match self.guess(email, code, client, Some(sha256_hex(&token))).await? {
             Guess::Right { .. } => Ok(token),
             Guess::Wrong => Err(AccountsError::CodeInvalid),
@@ -203,7 +205,9 @@ impl Accounts {
                     return Ok(Guess::Gone);
                 };
                 let keys = &accounts.0.ctx.keys;
-                let is_right = keys.verify_mac(KeyUse::MailToken, &message, &unhex(&row.code_hmac));
+                // What is no hexadecimal equals no HMAC.
+                let code_hmac = hex::decode(&row.code_hmac).unwrap_or_default();
+                let is_right = keys.verify_mac(KeyUse::MailToken, &message, &code_hmac);
                 // Nobody was told the code of an address without an account.
                 let user = row.user_id.map(UserId);
                 let Some(user) = user.filter(|_| is_right) else {
@@ -269,29 +273,11 @@ impl Accounts {
     /// What stands for an address in the table.
     fn address_hmac(&self, email: &Email) -> String {
         let message = [b"reset address\0", email.key().as_bytes()].concat();
-        hex(&self.0.ctx.keys.mac(KeyUse::MailToken, &message))
+        hex::encode(&self.0.ctx.keys.mac(KeyUse::MailToken, &message))
     }
 }
 
 /// A code counts for one address only.
 fn code_message(email: &Email, code: &str) -> Vec<u8> {
     [b"reset code\0", email.key().as_bytes(), b"\0", code.as_bytes()].concat()
-}
-
-/// The bytes of what [`hex`] wrote; empty for anything else, which equals no HMAC.
-fn unhex(text: &str) -> Vec<u8> {
-    let pairs = text.as_bytes().chunks(2);
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    pairs.map(byte).collect::<Option<_>>().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hex_is_read_back() {
-        assert_eq!(unhex(&hex(&[0, 9, 255])), [0, 9, 255]);
-        assert_eq!(unhex("zz"), Vec::<u8>::new());
-    }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use yunque_kernel::Tx;
 use yunque_kernel::auth::api_key::sha256_hex;
 use yunque_kernel::auth::{AuthChange, Claims, NewToken, TokenFault, TokenType};
+use yunque_kernel::clock::is_storable;
 use yunque_kernel::ids::{SessionId, UserId};
 
 use super::client::Client;
@@ -207,13 +208,17 @@ impl Accounts {
                 Refreshed::Unusable
             });
         }
+        let expires_at = life(state.refresh_ttl).and_then(|life| now.checked_add_signed(life));
+        let Some(expires_at) = expires_at.filter(|at| is_storable(*at)) else {
+            return Ok(Refreshed::Unusable);
+        };
         let pair = self.issue(subject, now);
         let rotation = Rotation {
             session,
             presented_hash: presented,
             new_hash: &sha256_hex(&pair.refresh),
             now,
-            expires_at: now + TimeDelta::seconds(state.refresh_ttl),
+            expires_at,
         };
         if sessions::claim_rotation(tx, &rotation).await? {
             return Ok(Refreshed::Rotated(pair, subject.generation));
@@ -243,7 +248,10 @@ impl Accounts {
         let latest = claims
             .generation
             .is_some_and(|generation| i64::from(state.generation) == generation + 1);
-        let open_until = state.expires_at - TimeDelta::seconds(state.refresh_ttl) + LONGEST_ANSWER;
+        let issued_at = life(state.refresh_ttl).and_then(|life| state.expires_at.checked_sub_signed(life));
+        let Some(open_until) = issued_at.and_then(|at| at.checked_add_signed(LONGEST_ANSWER)) else {
+            return Ok(Refreshed::Unusable);
+        };
         let at = state.rotated_at.unwrap_or(open_until);
         let raced = client.received_at <= at + self.0.settings.reuse_grace;
         if latest && raced {
@@ -278,6 +286,11 @@ fn is_live(state: &SessionState, claims: &Claims) -> bool {
         && state.is_active
         && i64::from(state.token_version) == claims.tv
         && state.revoked_at.is_none()
+}
+
+/// The life of a token, as a row has it. `None` for what cannot be a time: a session with such a row is unusable.
+fn life(seconds: i64) -> Option<TimeDelta> {
+    TimeDelta::try_seconds(seconds)
 }
 
 fn claims_of(subject: TokenSubject, kind: TokenType, ttl_seconds: i64, now: DateTime<Utc>) -> NewToken {

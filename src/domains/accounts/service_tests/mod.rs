@@ -63,7 +63,7 @@ impl Server {
         let place = LocalPlace {
             data_dir: dir.path(),
             public_base_url: "http://x",
-            signing_key: &[1; 32],
+            keys: &Keys::ephemeral(),
         };
         let mail = MailSettings::memory();
         let ctx = Ctx {
@@ -166,6 +166,13 @@ impl Server {
 
     pub fn pass(&self, seconds: u64) {
         self.ctx.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        let writer = self.ctx.db.writer();
+        yunque_kernel::db::dialect::execute(writer, sql, [])
+            .await
+            .expect("executed");
     }
 
     pub async fn count(&self, sql: &str) -> i64 {

@@ -132,6 +132,31 @@ async fn a_used_refresh_token_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_session_with_an_impossible_life_is_unusable() {
+    let srv = Server::start().await;
+    srv.user("bob").await;
+    for life in [i64::MAX, i64::MIN, 9_000_000_000_000, 1_000_000_000_000] {
+        let fresh = srv.login("bob").await.tokens;
+        let spoil = format!("UPDATE auth_sessions SET refresh_ttl = {life}");
+        srv.execute(&spoil).await;
+        assert_eq!(
+            code(srv.refresh(&fresh.refresh).await.expect_err("unusable")),
+            "token_invalid",
+            "{life}"
+        );
+    }
+    let used = srv.login("bob").await.tokens;
+    srv.refresh(&used.refresh).await.expect("rotated");
+    srv.pass(1);
+    srv.execute(&format!("UPDATE auth_sessions SET refresh_ttl = {}", i64::MAX))
+        .await;
+    assert_eq!(
+        code(srv.refresh(&used.refresh).await.expect_err("unusable")),
+        "token_invalid"
+    );
+}
+
+#[tokio::test]
 async fn of_parallel_refreshes_one_wins_and_its_tokens_stay_valid() {
     let srv = std::sync::Arc::new(Server::start().await);
     srv.user("bob").await;

@@ -1,4 +1,4 @@
-//! How many connections may be open, in all and from one address.
+//! How many connections may be open, in all and from one client.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::http::request_info::TrustedProxies;
+use crate::http::request_info::{TrustedProxies, network_of};
 use crate::http::settings::HttpSettings;
 
 /// Files that connections leave to databases, staged bodies and objects, where there are that many.
@@ -24,6 +24,7 @@ pub(super) struct Caps {
 #[derive(Debug, Default)]
 struct Open {
     total: usize,
+    /// By network, see [`network_of`].
     by_ip: HashMap<IpAddr, usize>,
 }
 
@@ -49,7 +50,7 @@ impl Caps {
     pub fn take(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
         let ip = ip.to_canonical();
         // Whole sites come through a proxy; on this machine only its own people are.
-        let counted = (!ip.is_loopback() && !self.proxies.trusts(ip)).then_some(ip);
+        let counted = (!ip.is_loopback() && !self.proxies.trusts(ip)).then(|| network_of(ip));
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.total >= self.total {
             return None;
@@ -128,6 +129,22 @@ mod tests {
         assert_eq!(most(20_000, Some(64)), 32);
         assert_eq!(most(100, Some(1024)), 100);
         assert!(open_files().is_none_or(|files| files > 0));
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_client_count_together() {
+        let settings = HttpSettings::for_tests(&[
+            ("HTTP_MAX_CONNECTIONS_PER_IP", "2"),
+            ("TRUSTED_PROXIES", "2001:db8:5:5::1"),
+        ]);
+        let caps = Caps::new(&settings);
+        let take = |ip: &str| caps.take(ip.parse().expect("address"));
+        let (first, second) = (take("2001:db8:1:2::1"), take("2001:db8:1:2:3:4:5:6"));
+        assert!(first.is_some() && second.is_some() && take("2001:db8:1:2::7").is_none());
+        let (other, proxy) = (take("2001:db8:1:3::1"), take("2001:db8:5:5::1"));
+        assert!(other.is_some() && proxy.is_some());
+        drop(first);
+        assert!(take("2001:db8:1:2::7").is_some());
     }
 
     #[test]

@@ -32,6 +32,7 @@ use super::request_info::RequestInfo;
 use crate::clock::Clock;
 use crate::db::{Db, DbError, Tx, dialect};
 use crate::error::{ApiError, Lang, common};
+use crate::hex;
 use crate::ids::UserId;
 use row::{Found, Ids, claim_row};
 
@@ -193,11 +194,7 @@ impl Idempotency {
         mac.update(what);
         mac.update(&[0]);
         mac.update(bytes);
-        mac.finalize()
-            .into_bytes()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect()
+        hex::encode(&mac.finalize().into_bytes())
     }
 }
 

@@ -25,6 +25,7 @@ pub use strict::StrictRule;
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
 use crate::error::{ApiError, common};
+use crate::http::network_of;
 use crate::ids::UserId;
 use crate::redis_link::RedisLink;
 
@@ -154,15 +155,9 @@ impl Limits {
     }
 }
 
-/// The subject of an anonymous request: an IPv6 client owns a whole /64, so that is what counts.
+/// The subject of an anonymous request.
 pub(super) fn address(ip: IpAddr) -> Subject {
-    Subject::Address(match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-    })
+    Subject::Address(network_of(ip))
 }
 
 /// 429 for a rate, with when to come back.

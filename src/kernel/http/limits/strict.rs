@@ -13,6 +13,7 @@ use super::{Rate, throttled};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, dialect};
 use crate::error::ApiError;
+use crate::hex;
 use crate::redis_link::RedisLink;
 
 /// A rule of a domain's own. `name` is stored data: it must not change.
@@ -188,8 +189,7 @@ impl Strict {
 
 /// What is stored instead of an address or a name.
 fn bucket_of(name: &str, key: &str) -> String {
-    let hash = Sha256::digest(format!("{name}\0{key}"));
-    hash.iter().map(|b| format!("{b:02x}")).collect()
+    hex::encode(&Sha256::digest(format!("{name}\0{key}")))
 }
 
 fn micros(time: Duration) -> i64 {

@@ -30,6 +30,7 @@ pub use self::signer::{GrantFault, LocalAction, LocalGrant, LocalSigner};
 use super::body::{ByteStream, Measured, Sums};
 use super::{ByteRange, GetObject, ObjectHead, StorageError};
 use crate::batch::Batcher;
+use crate::task::panic_text;
 
 const IDENTITY: &str = ".storage-id";
 const TEMP: &str = ".tmp";
@@ -81,6 +82,15 @@ impl LocalStore {
     /// Who this folder is: made once, the same for every process that shares it.
     pub fn identity(&self) -> Uuid {
         self.identity
+    }
+
+    /// Removes what writes left that died long ago; `open` does it too, but servers run for months.
+    pub(super) async fn sweep(&self) -> Result<(), StorageError> {
+        let temp = self.root.path().join(TEMP);
+        let swept = temp.clone();
+        blocking(move || sweep(&swept))
+            .await
+            .map_err(|e| io_error("sweep", &temp, e))
     }
 
     pub fn root(&self) -> &Path {
@@ -236,8 +246,14 @@ fn look(path: &Path) -> io::Result<ObjectHead> {
         size: meta.len(),
         content_type,
         etag: Some(format!("\"{nanos:x}-{:x}\"", meta.len())),
-        last_modified: modified.map(DateTime::<Utc>::from),
+        last_modified: modified.and_then(moment),
     })
+}
+
+/// File systems keep times that no calendar has.
+fn moment(time: SystemTime) -> Option<DateTime<Utc>> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    DateTime::from_timestamp(i64::try_from(since.as_secs()).ok()?, since.subsec_nanos())
 }
 
 fn sweep(temp: &Path) -> io::Result<()> {
@@ -258,7 +274,14 @@ fn sweep(temp: &Path) -> io::Result<()> {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(_) => Err(io::Error::other("the runtime is stopping")),
+        Err(e) => match e.try_into_panic() {
+            Ok(panic) => {
+                let panic = panic_text(panic.as_ref());
+                tracing::error!(panic, "work on the object folder ended by a panic");
+                Err(io::Error::other(format!("panic: {panic}")))
+            }
+            Err(_) => Err(io::Error::other("the runtime is stopping")),
+        },
     }
 }
 

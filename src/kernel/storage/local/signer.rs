@@ -2,13 +2,13 @@
 //!
 //! The query says everything the request may do; an HMAC-SHA256 over it, the method and the path
 //! makes it a promise of this server. Fields are hashed with their lengths in front, so no two
-//! different grants have the same text.
+//! different grants have the same text. Links that were signed with a former key stay good.
 
 use chrono::{DateTime, Utc};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use url::form_urlencoded;
 
+use crate::auth::{KeyUse, Keys};
+use crate::hex;
 use crate::storage::Disposition;
 
 /// Changing what is signed changes this, so that old signatures fail instead of meaning something
@@ -57,24 +57,23 @@ pub enum GrantFault {
 /// Makes and checks the URLs. Cheap to clone.
 #[derive(Clone)]
 pub struct LocalSigner {
-    mac: Hmac<Sha256>,
+    keys: Keys,
     base: String,
 }
 
 impl LocalSigner {
-    /// `key` is a secret of this installation, the same on all hosts; `public_base_url` goes in
+    /// `keys` are those of this installation, the same on all hosts; `public_base_url` goes in
     /// front of the paths.
-    pub fn new(key: &[u8], public_base_url: &str) -> Self {
-        let mac = Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
+    pub fn new(keys: &Keys, public_base_url: &str) -> Self {
         LocalSigner {
-            mac,
+            keys: keys.clone(),
             base: public_base_url.trim_end_matches('/').to_owned(),
         }
     }
 
     /// The URL for `grant` at `path`, which starts with a slash. Expiry is kept in whole seconds.
     pub fn url(&self, path: &str, grant: &LocalGrant) -> String {
-        let signature = hex(&self.tag(path, grant).finalize().into_bytes());
+        let signature = hex::encode(&self.keys.mac(KeyUse::Presign, &message(path, grant)));
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("key", &grant.key);
         match &grant.action {
@@ -139,41 +138,45 @@ impl LocalSigner {
             action,
             expires_at,
         };
-        let signature = unhex(&field("signature")?).ok_or(GrantFault::BadSignature)?;
-        self.tag(path, &grant)
-            .verify_slice(&signature)
-            .map_err(|_| GrantFault::BadSignature)?;
+        let signature = hex::decode(&field("signature")?).ok_or(GrantFault::BadSignature)?;
+        if !self
+            .keys
+            .verify_mac(KeyUse::Presign, &message(path, &grant), &signature)
+        {
+            return Err(GrantFault::BadSignature);
+        }
         if now >= expires_at {
             Err(GrantFault::Expired)
         } else {
             Ok(grant)
         }
     }
+}
 
-    fn tag(&self, path: &str, grant: &LocalGrant) -> Hmac<Sha256> {
-        let expires = grant.expires_at.timestamp().to_string();
-        let (method, first, second) = match &grant.action {
-            LocalAction::Put { content_type, size } => ("PUT", content_type.clone(), size.to_string()),
-            LocalAction::Get {
-                disposition,
-                file_name,
-            } => ("GET", word(*disposition).to_owned(), file_name.clone()),
-        };
-        let mut mac = self.mac.clone();
-        for field in [
-            LABEL,
-            method,
-            path.trim_end_matches('/'),
-            &grant.key,
-            &first,
-            &second,
-            &expires,
-        ] {
-            mac.update(&(field.len() as u64).to_be_bytes());
-            mac.update(field.as_bytes());
-        }
-        mac
+/// What is signed.
+fn message(path: &str, grant: &LocalGrant) -> Vec<u8> {
+    let expires = grant.expires_at.timestamp().to_string();
+    let (method, first, second) = match &grant.action {
+        LocalAction::Put { content_type, size } => ("PUT", content_type.clone(), size.to_string()),
+        LocalAction::Get {
+            disposition,
+            file_name,
+        } => ("GET", word(*disposition).to_owned(), file_name.clone()),
+    };
+    let mut message = Vec::new();
+    for field in [
+        LABEL,
+        method,
+        path.trim_end_matches('/'),
+        &grant.key,
+        &first,
+        &second,
+        &expires,
+    ] {
+        message.extend_from_slice(&(field.len() as u64).to_be_bytes());
+        message.extend_from_slice(field.as_bytes());
     }
+    message
 }
 
 fn word(disposition: Disposition) -> &'static str {
@@ -199,29 +202,23 @@ fn number(text: &str) -> Result<u64, GrantFault> {
         .ok_or(GrantFault::BadSignature)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    });
-    pairs.collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use secrecy::SecretString;
+
     use super::*;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).expect("in range")
     }
 
+    fn keys(current: &str, previous: &[&str]) -> Keys {
+        let previous: Vec<_> = previous.iter().map(|s| SecretString::from(*s)).collect();
+        Keys::new(&SecretString::from(current), &previous)
+    }
+
     fn signer() -> LocalSigner {
-        LocalSigner::new(b"0123456789abcdef", "https://api.example.com/")
+        LocalSigner::new(&keys("first", &[]), "https://api.example.com/")
     }
 
     fn put() -> LocalGrant {
@@ -275,6 +272,15 @@ mod tests {
     }
 
     #[test]
+    fn urls_survive_a_change_of_the_secret() {
+        let query = query_of(&put());
+        let verify =
+            |keys: &Keys| LocalSigner::new(keys, "").verify("PUT", "/file/7/content/", &query, at(0));
+        assert_eq!(verify(&keys("second", &["first"])), Ok(put()));
+        assert_eq!(verify(&keys("third", &["second"])), Err(GrantFault::BadSignature));
+    }
+
+    #[test]
     fn nothing_about_a_url_can_be_changed() {
         let bad = Err(GrantFault::BadSignature);
         let (put, get) = (query_of(&put()), query_of(&get()));
@@ -305,7 +311,7 @@ mod tests {
             bad
         );
         assert_eq!(
-            LocalSigner::new(b"another", "").verify("PUT", "/file/7/content/", &put, at(0)),
+            LocalSigner::new(&keys("second", &[]), "").verify("PUT", "/file/7/content/", &put, at(0)),
             bad
         );
         assert_eq!(verify("GET", "/file/7/content/", ""), bad);

@@ -268,3 +268,31 @@ fn full_and_forbidden_disks_are_worth_a_retry() {
     ));
     assert!(io_error("write", Path::new("/x"), ErrorKind::NotFound.into()).is_retryable());
 }
+
+#[test]
+fn times_outside_the_calendar_are_unknown() {
+    let after = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    assert_eq!(moment(after(1)), DateTime::from_timestamp(1, 0));
+    assert_eq!(moment(after(1 << 43)), None, "the year 280697");
+    assert_eq!(moment(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), None);
+}
+
+#[tokio::test]
+async fn a_panic_on_the_blocking_pool_is_named() {
+    let ended = blocking(|| -> io::Result<()> { panic!("on purpose") }).await;
+    assert_eq!(ended.expect_err("panicked").to_string(), "panic: on purpose");
+}
+
+#[tokio::test]
+async fn only_what_a_dead_writer_left_is_swept() {
+    let (_dir, store) = store();
+    let made = |name: &str, age| {
+        let file = File::create(store.root().join(TEMP).join(name)).expect("made");
+        file.set_modified(SystemTime::now() - age).expect("an old time");
+    };
+    made("old", TEMP_MAX_AGE + Duration::from_secs(60));
+    made("young", TEMP_MAX_AGE / 2);
+    store.sweep().await.expect("swept");
+    assert_eq!(leftovers(&store), 1);
+    assert!(store.root().join(TEMP).join("young").exists());
+}

@@ -82,19 +82,18 @@ impl Pipe {
         dropped
     }
 
-    /// A chunk of several frames that was written in part is cut after the frame that has begun.
+    /// A chunk of several frames that was written in part is cut after the frame that has begun. The heads came over
+    /// the network: one that says more than there is ends the chunk where it ends.
     pub fn only_what_has_begun(&mut self) {
         let Some(first) = self.queue.front_mut() else {
             return;
         };
         let mut end = 0;
         while end < self.written {
-            let Some(length) = frame_length(&first.bytes[end..]) else {
-                break;
-            };
-            end += length;
+            let next = frame_length(&first.bytes[end..]).and_then(|length| end.checked_add(length));
+            end = next.map_or(first.bytes.len(), |next| next.min(first.bytes.len()));
         }
-        first.bytes.truncate(end.min(first.bytes.len()));
+        first.bytes.truncate(end);
         if self.written >= first.bytes.len() {
             self.queue.pop_front();
             self.written = 0;
@@ -237,5 +236,5 @@ fn frame_length(bytes: &[u8]) -> Option<usize> {
         }
         n => (2, usize::from(n)),
     };
-    Some(head + payload)
+    payload.checked_add(head)
 }

@@ -241,6 +241,32 @@ fn of_several_frames_in_one_piece_only_those_that_have_begun_are_finished() {
 }
 
 #[test]
+fn a_head_that_lies_about_its_length_ends_with_its_piece() {
+    let (head, long) = (|n: u64| [&[0x81, 127][..], &n.to_be_bytes()].concat(), u64::MAX);
+    // Ten bytes of head and this length are nothing at all when they wrap.
+    for lie in [
+        head(long - 9),
+        head(long),
+        head(1 << 40),
+        vec![0x81, 126],
+        vec![0x81],
+    ] {
+        let (line, peer) = open(text(1, 9).len() + 1);
+        let piece = [&text(1, 9)[..], &lie].concat();
+        line.push(&Chunk {
+            bytes: Bytes::from(piece.clone()),
+            frames: 2,
+            droppable: false,
+        });
+        line.begin_close(false, [frame::close(CloseCode::TRY_AGAIN)]);
+        peer.give(usize::MAX / 2);
+        line.poll_write(&mut Context::from_waker(&waker()));
+        let expected = [&piece[..], &frame::close(CloseCode::TRY_AGAIN)].concat();
+        assert_eq!(peer.bytes(), expected, "{lie:x?}");
+    }
+}
+
+#[test]
 fn live_frames_wait_for_the_end_of_a_replay() {
     let line = Line::new(1, UserId(1), 0, 1, Metrics::new());
     let peer = Peer::default();

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use super::{QUERY, Unsigned};
+use crate::hex;
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";
 /// The body is not part of the signature: it streams, and its length and checksum are compared.
@@ -104,11 +105,11 @@ impl SignerV4 {
             "{}\n/{}/{}\n{query}\n{headers}\n\n{UNSIGNED_PAYLOAD}",
             request.method, self.bucket, request.key
         );
-        let hash = hex(&Sha256::digest(canonical.as_bytes()));
+        let hash = hex::encode(&Sha256::digest(canonical.as_bytes()));
         let text = format!("{ALGORITHM}\n{}\n{}\n{hash}", time_stamp(now), self.scope(now));
         let first = format!("aliyun_v4{}", self.secret.expose_secret());
         let parts = [&day(now), self.region.as_str(), "oss", "aliyun_v4_request", &text];
-        hex(&parts.iter().fold(first.into_bytes(), |key, part| mac(&key, part)))
+        hex::encode(&parts.iter().fold(first.into_bytes(), |key, part| mac(&key, part)))
     }
 
     fn scope(&self, now: DateTime<Utc>) -> String {
@@ -146,10 +147,6 @@ fn day(time: DateTime<Utc>) -> String {
 
 fn time_stamp(time: DateTime<Utc>) -> String {
     time.format("%Y%m%dT%H%M%SZ").to_string()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]
