@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 use yunque_kernel::{Db, DbError, Tx};
 
@@ -171,9 +172,9 @@ impl Staging {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn has(&self, reference: &str) -> Result<bool, DbError> {
+    pub async fn has(&self, conn: &impl ConnectionTrait, reference: &str) -> Result<bool, DbError> {
         match reference.split_once('/') {
-            Some(("db", _)) => blobs::exists(self.db.reader(), reference).await,
+            Some(("db", _)) => blobs::exists(conn, reference).await,
             Some((identity, name)) if identity == self.folder.identity() => Ok(self.folder.has(name)),
             // Another host's folder: its worker will find out.
             Some(_) => Ok(true),
