@@ -428,6 +428,16 @@ pub async fn delete_row(conn: &impl ConnectionTrait, id: FileId) -> Result<(), D
     Ok(())
 }
 
+/// The object of an upload that was given up is gone for good.
+pub async fn clear_object_key(conn: &impl ConnectionTrait, id: FileId) -> Result<(), DbError> {
+    Entity::update_many()
+        .col_expr(Column::ObjectKey, Expr::value(None::<String>))
+        .filter(Column::Id.eq(id.0))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
 /// Uploads that a job should be working on: `(id, generation)`.
 pub async fn list_unfinished(
     conn: &impl ConnectionTrait,
@@ -445,14 +455,22 @@ pub async fn list_unfinished(
     Ok(select.all(conn).await?)
 }
 
-/// Deleted files whose object may still exist.
+/// Files that nobody wants any more and whose object may still exist: deleted ones, and presigned
+/// uploads that were given up.
 pub async fn list_unpurged(
     conn: &impl ConnectionTrait,
     after: i64,
     limit: u64,
 ) -> Result<Vec<Model>, DbError> {
+    let given_up = Condition::all()
+        .add(Column::Source.eq(Source::Presigned.as_str()))
+        .add(Column::UploadStatus.eq(UploadStatus::Failed.as_str()))
+        .add(Column::ObjectKey.is_not_null());
+    let unwanted = Condition::any()
+        .add(Column::DeletedAt.is_not_null())
+        .add(given_up);
     let select = Entity::find()
-        .filter(Column::DeletedAt.is_not_null())
+        .filter(unwanted)
         .filter(Column::Id.gt(after))
         .order_by_asc(Column::Id)
         .limit(limit);

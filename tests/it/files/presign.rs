@@ -331,3 +331,39 @@ async fn an_unfinished_upload_can_be_deleted_and_not_retried() {
     seconds_later(&server, 3700).await;
     assert_eq!((objects(&server), files_in_table(&server).await), (0, 0));
 }
+
+/// The link was good when the bytes began to come, and the upload is given up before they end.
+#[tokio::test]
+async fn bytes_that_come_too_slowly_for_their_upload_do_not_stay() {
+    let (server, alice) = local(&[]).await;
+    let made = alice
+        .client
+        .post("/file/presign/", ask(200_000))
+        .await
+        .expect(201);
+    let (cancelled, waiting) = tokio::sync::oneshot::channel::<()>();
+    let bytes = noise(1, 200_000);
+    let piece = |bytes: &[u8]| Ok::<_, std::io::Error>(bytes::Bytes::copy_from_slice(bytes));
+    let (first, last) = (piece(&bytes[..100_000]), piece(&bytes[100_000..]));
+    let first = futures_util::stream::iter([first]);
+    let last = futures_util::stream::once(async move {
+        waiting.await.expect("a sign");
+        last
+    });
+    let body = reqwest::Body::wrap_stream(futures_util::StreamExt::chain(first, last));
+    let client = Client::new("");
+    let request = client
+        .request(Method::PUT, made["upload_url"].as_str().unwrap())
+        .header("content-type", "application/x-thing")
+        .body(body);
+    let incoming = server.data.path().join("objects/.tmp");
+    let has_begun = || async { std::fs::read_dir(&incoming).is_ok_and(|entries| entries.count() > 0) };
+    let give_up = async {
+        eventually("bytes come", 20, has_begun).await;
+        act(&alice.client, &made, "cancel").await.expect(200);
+        cancelled.send(()).expect("somebody waits");
+    };
+    let (reply, ()) = tokio::join!(client.send(request), give_up);
+    reply.refused(409, "not_pending");
+    assert_eq!(objects(&server), 0);
+}

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::sea_query::Expr;
 use yunque_kernel::http::Claim;
 use yunque_kernel::queue::Job;
@@ -18,6 +18,9 @@ use crate::names::{FileName, FolderPath, object_key};
 use crate::repo::{self, Edge, NewFile};
 use crate::status::{Source, UploadStatus, reasons};
 use crate::{Files, FilesError};
+
+/// For an upload that ended with its link and is being confirmed.
+pub(super) const LINK_GRACE: TimeDelta = TimeDelta::minutes(1);
 
 /// A valid request for a presigned upload.
 #[derive(Clone, Debug)]
@@ -103,6 +106,16 @@ impl Files {
 
     fn link_expiry(&self, from: DateTime<Utc>) -> DateTime<Utc> {
         from + self.0.settings.presign_ttl
+    }
+
+    /// From then on nothing that the link brings has to be expected. Whatever the state: an object
+    /// that was removed makes room for another under the same link.
+    pub(super) fn link_closes_at(&self, file: &Model) -> DateTime<Utc> {
+        self.link_expiry(file.created_at) + LINK_GRACE
+    }
+
+    pub(super) fn link_is_open(&self, file: &Model, now: DateTime<Utc>) -> bool {
+        file.source() == Source::Presigned && now < self.link_closes_at(file)
     }
 
     /// Confirms a presigned upload by looking at the object. Repeating it is harmless.
@@ -192,6 +205,9 @@ impl Files {
                     this.0.accounts.release_space(&tx, user, file.bytes()).await?;
                     let subject = upload_subject(file.id, file.generation);
                     this.0.ctx.queue.withdraw(&tx, UploadFile::KIND, &subject).await?;
+                    if file.source() == Source::Presigned {
+                        this.enqueue_purge(&tx, &file).await?;
+                    }
                     repo::find_visible(&tx, user, id)
                         .await?
                         .ok_or(FilesError::NotFound)
