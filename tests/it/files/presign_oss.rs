@@ -215,3 +215,28 @@ async fn the_object_of_an_expired_upload_is_removed_however_long_storage_is_away
     seconds_later(&server, 60).await;
     assert!(oss.objects().is_empty());
 }
+
+/// However many see the wrong object at once, the upload goes on with the right one.
+#[tokio::test]
+async fn after_parallel_confirmations_of_a_wrong_object_the_right_one_is_accepted() {
+    let (oss, server, alice) = on_oss(&[]).await;
+    let made = alice.client.post("/file/presign/", ask(4)).await.expect(201);
+    assert_eq!(put(&made, b"wrong").await.status, 200);
+    let replies = futures_util::future::join_all((0..6).map(|_| act(&alice.client, &made, "complete"))).await;
+    for reply in &replies {
+        // The wrong one, or nothing any more.
+        assert!(
+            matches!(reply.status, 400 | 409),
+            "{} {}",
+            reply.status,
+            reply.text()
+        );
+    }
+    assert!(oss.objects().is_empty());
+    assert_eq!(put(&made, b"good").await.status, 200);
+    act(&alice.client, &made, "complete").await.expect(200);
+    server.settle().await;
+    let objects = oss.objects();
+    assert_eq!(objects.len(), 1);
+    assert!(objects.values().all(|o| o.size == 4));
+}

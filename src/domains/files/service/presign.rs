@@ -136,37 +136,41 @@ impl Files {
             Err(StorageError::NotFound) => return Err(FilesError::ObjectMissing),
             Err(e) => return Err(e.into()),
         };
-        if head.size != file.bytes() {
-            self.0.ctx.storage.delete(&key).await?;
-            return Err(FilesError::SizeMismatch {
-                declared: file.bytes(),
-                actual: head.size,
-            });
-        }
-        let now = self.0.ctx.clock.now();
+        let fits = head.size == file.bytes();
         let edge = Edge {
             id: file.id,
             generation: file.generation,
             from: &[UploadStatus::Pending],
-            to: UploadStatus::Completed,
-            now,
-        };
-        if !edge
-            .take(
-                self.0.ctx.db.writer(),
-                [(Column::UploadError, Expr::value(None::<String>))],
-            )
-            .await?
-        {
-            // Completed, cancelled or expired meanwhile: the row tells.
-            let file = self.get_visible(user, id).await?;
-            return if file.status() == UploadStatus::Completed {
-                Ok(file)
+            to: if fits {
+                UploadStatus::Completed
             } else {
-                Err(FilesError::NotPending)
-            };
+                UploadStatus::Pending
+            },
+            now: self.0.ctx.clock.now(),
+        };
+        // Whoever sees a wrong object raises the generation before he removes it. Another who saw the
+        // same then leaves alone what has come in its place.
+        let set = if fits {
+            (Column::UploadError, Expr::value(None::<String>))
+        } else {
+            (Column::Generation, Expr::value(file.generation + 1))
+        };
+        let taken = edge.take(self.0.ctx.db.writer(), [set]).await?;
+        if taken && !fits {
+            self.0.ctx.storage.delete(&key).await?;
         }
-        self.get_visible(user, id).await
+        // Completed, cancelled or expired meanwhile: the row tells.
+        let now = self.get_visible(user, id).await?;
+        match now.status() {
+            UploadStatus::Completed => Ok(now),
+            UploadStatus::Pending if !fits => Err(FilesError::SizeMismatch {
+                declared: file.bytes(),
+                actual: head.size,
+            }),
+            // Another request found a wrong one a moment before; what is there now has to be looked at again.
+            UploadStatus::Pending => Err(FilesError::ObjectMissing),
+            _ => Err(FilesError::NotPending),
+        }
     }
 
     /// Gives a waiting upload up.
