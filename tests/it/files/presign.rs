@@ -215,13 +215,34 @@ async fn only_a_pending_upload_can_be_cancelled() {
     seconds_later(&server, 600).await;
     assert_eq!(file(&alice.client, id).await, cancelled);
     assert_eq!(oss.objects().len(), 1);
-    // Its bytes are still staged.
+    // Bytes that count for nobody are not kept.
+    assert_eq!(staged_rows(&server).await, 0);
+    let retry = format!("/file/{id}/retry_upload/");
+    refusal(
+        alice.client.post(&retry, json!({})).await,
+        400,
+        "content_required",
+        "请提供文件内容",
+    );
+    let content = json!({ "file_content": b64(b"abc") });
+    alice.client.post(&retry, content).await.expect(200);
+    reaches(&alice.client, id, "completed").await;
+}
+
+#[tokio::test]
+async fn a_cancelled_upload_leaves_nothing_in_the_staging_folder() {
+    let (oss, server, alice) = on_oss(&[]).await;
+    oss.fail_always(503);
+    let id = upload(&alice.client, "a.bin", &noise(1, 200_000)).await;
+    server.settle().await;
+    assert_eq!(staged_files(&server).len(), 1);
     alice
         .client
-        .post(&format!("/file/{id}/retry_upload/"), json!({}))
+        .post(&format!("/file/{id}/cancel/"), json!({}))
         .await
         .expect(200);
-    reaches(&alice.client, id, "completed").await;
+    assert!(staged_files(&server).is_empty());
+    assert_eq!(used_space(&alice.client).await, 0);
 }
 
 #[tokio::test]

@@ -101,7 +101,8 @@ impl UploadApi {
         self.files.limits().quick(Bucket::FileCreate, caller.user_id)?;
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
-        let (upload, digest) = self.take_multipart(&mut body).await?;
+        let most = self.early_limit(&caller, &info).await?;
+        let (upload, digest) = self.take_multipart(&mut body, most).await?;
         self.files
             .idempotency()
             .run(scope, digest, |claim| async move {
@@ -169,6 +170,7 @@ impl UploadApi {
 
     /// Gives a pending upload up; its space is free again.
     ///
+    /// The bytes are dropped, so starting it again takes new content.
     /// Errors: 409 `not_pending`.
     #[oai(path = "/:id/cancel", method = "post", operation_id = "cancel_file")]
     async fn cancel(&self, caller: Caller, id: Path<FileId>) -> Result<Json<FileOut>, ApiError> {
@@ -213,10 +215,20 @@ impl UploadApi {
 }
 
 impl UploadApi {
-    /// Reads the parts as they come; the file is staged while it arrives.
+    /// What is left of the caller's quota: more is refused before it is taken in. No limit for a
+    /// request with a key, which may be a repeat of one that took the space, and hears its answer.
+    async fn early_limit(&self, caller: &Caller, info: &RequestInfo) -> Result<Option<u64>, ApiError> {
+        if info.idempotency_key()?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.files.space_left(caller.user_id).await?))
+    }
+
+    /// Reads the parts as they come; the file is staged while it arrives, up to `most` bytes.
     async fn take_multipart(
         &self,
         body: &mut MultipartBody<FileMultipartIn, MULTIPART_LIMIT>,
+        most: Option<u64>,
     ) -> Result<(NewUpload, BodyDigest), ApiError> {
         let mut fields = PlainFields::default();
         let mut file: Option<(FilePart, Staged)> = None;
@@ -232,7 +244,12 @@ impl UploadApi {
                 };
                 // What is wrong by now is refused before the bytes come.
                 fields.labels(&told)?;
-                file = Some((told, self.take_file(part, body.fault()).await?));
+                if most.is_some_and(|most| fields.size.is_some_and(|size| size > most)) {
+                    return Err(FilesError::QuotaExceeded.into());
+                }
+                // With a declared size the file is compared with that first, as a whole.
+                let most = most.filter(|_| fields.size.is_none());
+                file = Some((told, self.take_file(part, body.fault(), most).await?));
             } else {
                 body.skip(part).await?;
             }
@@ -272,7 +289,12 @@ impl UploadApi {
         Ok((upload, BodyDigest(hash.finalize().into())))
     }
 
-    async fn take_file(&self, part: Field, fault: body::RawFault) -> Result<Staged, ApiError> {
+    async fn take_file(
+        &self,
+        part: Field,
+        fault: body::RawFault,
+        most: Option<u64>,
+    ) -> Result<Staged, ApiError> {
         let mut intake = self.files.staging().intake();
         let mut bytes = tokio_util::io::ReaderStream::with_capacity(part.into_async_read(), 64 * 1024);
         while let Some(chunk) = bytes.next().await {
@@ -280,6 +302,10 @@ impl UploadApi {
             intake.push(chunk).await.map_err(staging::failure)?;
             if intake.size() > self.files.settings().stream_max {
                 return Err(FilesError::TooLarge.into());
+            }
+            // What is announced need not come, but what has come is certain.
+            if most.is_some_and(|most| intake.size() > most) {
+                return Err(FilesError::QuotaExceeded.into());
             }
         }
         Ok(intake.finish().await.map_err(staging::failure)?)

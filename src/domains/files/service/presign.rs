@@ -173,7 +173,7 @@ impl Files {
         }
     }
 
-    /// Gives a waiting upload up.
+    /// Gives a waiting upload up, and its bytes with it: a retry brings them again.
     ///
     /// # Errors
     /// `NotPending` once it runs, is done or has failed.
@@ -200,11 +200,16 @@ impl Files {
                         to: UploadStatus::Failed,
                         now,
                     };
-                    if !edge
-                        .take(&tx, [(Column::UploadError, Expr::value(reasons::CANCELLED))])
-                        .await?
-                    {
+                    let set = [
+                        (Column::UploadError, Expr::value(reasons::CANCELLED)),
+                        (Column::StagedRef, Expr::value(None::<String>)),
+                    ];
+                    if !edge.take(&tx, set).await? {
                         return Err(FilesError::NotPending);
+                    }
+                    // The space is free, so nothing of it may stay occupied.
+                    if let Some(reference) = &file.staged_ref {
+                        this.0.staging.discard(&tx, reference).await?;
                     }
                     this.0.accounts.release_space(&tx, user, file.bytes()).await?;
                     let subject = upload_subject(file.id, file.generation);
