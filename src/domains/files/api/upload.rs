@@ -1,11 +1,15 @@
 //! `/file/…`: the ways in. JSON with base64, multipart, presigned, and starting again.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use poem::web::Field;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use poem_openapi::types::ToJSON;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 use yunque_kernel::auth::Caller;
 use yunque_kernel::error::messages;
 use yunque_kernel::http::{
@@ -33,6 +37,8 @@ const RESTARTED: Text = Text::fixed("重新上传任务已启动", "Upload resta
 const PLAIN_FIELDS: [&str; 3] = ["path", "content_type", "size"];
 /// Longest value of one, in bytes.
 const MAX_FIELD: usize = 8192;
+/// How often a file that is here shows that it is wanted, while other parts come.
+const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct UploadApi {
     files: Files,
@@ -232,10 +238,10 @@ impl UploadApi {
     ) -> Result<(NewUpload, BodyDigest), ApiError> {
         let mut fields = PlainFields::default();
         let mut file: Option<(FilePart, Staged)> = None;
-        while let Some(part) = body.next().await? {
+        while let Some(part) = while_wanted(file.as_ref(), body.next()).await? {
             let name = part.name().unwrap_or_default().to_owned();
             if PLAIN_FIELDS.contains(&name.as_str()) {
-                let text = body.text(part, MAX_FIELD).await?;
+                let text = while_wanted(file.as_ref(), body.text(part, MAX_FIELD)).await?;
                 fields.set(&name, &text)?;
             } else if name == "file" && file.is_none() {
                 let told = FilePart {
@@ -251,7 +257,7 @@ impl UploadApi {
                 let most = most.filter(|_| fields.size.is_none());
                 file = Some((told, self.take_file(part, body.fault(), most).await?));
             } else {
-                body.skip(part).await?;
+                while_wanted(file.as_ref(), body.skip(part)).await?;
             }
         }
         let Some((told, staged)) = file else {
@@ -309,6 +315,25 @@ impl UploadApi {
             }
         }
         Ok(intake.finish().await.map_err(staging::failure)?)
+    }
+}
+
+/// Waits for what comes after the file. It may drip in for longer than the sweep lets files be that
+/// nobody refers to, so the file is touched meanwhile.
+async fn while_wanted<T>(
+    file: Option<&(FilePart, Staged)>,
+    coming: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let mut coming = pin!(coming);
+    loop {
+        match timeout(TOUCH_EVERY, &mut coming).await {
+            Ok(done) => return done,
+            Err(_) => {
+                if let Some((_, staged)) = file {
+                    staged.touch().map_err(staging::failure)?;
+                }
+            }
+        }
     }
 }
 

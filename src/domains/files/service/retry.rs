@@ -63,7 +63,7 @@ impl Files {
                     .restart_in(&tx, &place, id, content.as_ref().as_ref())
                     .await?;
                 claim.store(&tx, 200, &answer(&restarted)).await?;
-                tx.after_commit(move || content.iter().for_each(Staged::keep));
+                content.iter().for_each(Staged::keep);
                 Ok::<_, FilesError>(restarted)
             }
         })

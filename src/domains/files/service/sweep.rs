@@ -2,6 +2,7 @@
 //! the daily recount of used space.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
 use yunque_kernel::queue::{Job, NewJob};
@@ -17,6 +18,8 @@ use crate::{Files, FilesError, PurgeObject, repo};
 const PAGE: u64 = 500;
 /// Staged bytes without a row are this old before they are removed: an upload may be on its way.
 const ORPHAN_AGE: Duration = Duration::from_secs(3600);
+/// Names of staged files that are looked up together.
+const NAMES: usize = 1000;
 
 impl Files {
     /// Runs all sweeps once.
@@ -161,11 +164,23 @@ impl Files {
         Ok(dropped)
     }
 
-    /// Files of the staging folder that no row refers to: accepted requests always have one.
+    /// Files of the staging folder that no row refers to: accepted requests always have one. All old
+    /// ones are looked at, because while storage is away any number of them may be wanted.
     async fn drop_orphans(&self) -> Result<u64, FilesError> {
         let staging = self.0.staging.clone();
-        let names = tokio::task::spawn_blocking(move || staging.old_files(ORPHAN_AGE, 1000)).await;
-        let names = names.map_err(std::io::Error::other)??;
+        let mut walk = blocking(move || staging.old_files(ORPHAN_AGE)).await?;
+        let mut dropped = 0;
+        loop {
+            let names;
+            (walk, names) = blocking(move || walk.page(NAMES).map(|names| (walk, names))).await?;
+            if names.is_empty() {
+                return Ok(dropped);
+            }
+            dropped += self.drop_unreferenced(&names).await?;
+        }
+    }
+
+    async fn drop_unreferenced(&self, names: &[String]) -> Result<u64, FilesError> {
         let identity = self.0.staging.folder().identity();
         let references: Vec<String> = names.iter().map(|n| format!("{identity}/{n}")).collect();
         let mut used = BTreeSet::new();
@@ -218,4 +233,11 @@ impl Files {
             })
             .await
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, FilesError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(io::Error::other)??)
 }
