@@ -146,6 +146,16 @@ impl Files {
         if file.deleted_at.is_none() && !given_up {
             return Ok(());
         }
+        let upload = upload_subject(file.id, file.generation);
+        if file.status() == UploadStatus::Uploading
+            && ctx
+                .queue
+                .is_running(ctx.db.reader(), UploadFile::KIND, &upload)
+                .await?
+        {
+            // The attempt may store the object after this, and die before it looks at the row again.
+            return Err(JobError::retry("the upload is still running"));
+        }
         if let Some(key) = &file.object_key {
             ctx.storage.delete(key).await.map_err(|e| {
                 let retry = e.is_retryable();
