@@ -66,8 +66,15 @@ impl UploadApi {
         info: RequestInfo,
         body: ContentBody<FileUploadIn, { body::BASE64_LIMIT }>,
     ) -> Result<Replayable<Created<FileUploadOut>>, ApiError> {
-        let received = body.read(self.files.contents()).await?;
+        // One before its bytes are read, and the others as soon as they can be counted.
         self.files.limits().quick(Bucket::FileCreate, caller.user_id)?;
+        let received = body.read(self.files.contents()).await?;
+        if let FileUploadIn::Many(items) = &received.value {
+            let rest = items.len().saturating_sub(1).min(self.files.settings().batch_max);
+            self.files
+                .limits()
+                .quick_rest(Bucket::FileCreate, caller.user_id, rest)?;
+        }
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
         self.files
@@ -200,6 +207,7 @@ impl UploadApi {
         id: Path<FileId>,
         body: ContentBody<RetryUploadIn, { body::BASE64_LIMIT }>,
     ) -> Result<Replayable<Json<RetryUploadOut>>, ApiError> {
+        self.files.limits().quick(Bucket::FileCreate, caller.user_id)?;
         let received = body.read(self.files.contents()).await?;
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
