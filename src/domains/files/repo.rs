@@ -398,11 +398,8 @@ pub async fn move_files(
 
 /// A live file, locked until the transaction ends.
 pub async fn lock_live(tx: &Tx, id: FileId) -> Result<Option<Model>, DbError> {
-    let mut select = Entity::find_by_id(id.0).filter(Column::DeletedAt.is_null());
-    if tx.get_database_backend() != sea_orm::DbBackend::Sqlite {
-        select = select.lock_exclusive();
-    }
-    Ok(select.unique(tx).await?)
+    let select = Entity::find_by_id(id.0).filter(Column::DeletedAt.is_null());
+    Ok(dialect::locked(tx, select).unique(tx).await?)
 }
 
 /// Marks a locked file deleted.

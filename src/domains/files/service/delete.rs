@@ -157,15 +157,7 @@ impl Files {
             return Err(JobError::retry("the upload is still running"));
         }
         if let Some(key) = &file.object_key {
-            ctx.storage.delete(key).await.map_err(|e| {
-                let retry = e.is_retryable();
-                let error = if retry {
-                    JobError::retry("storage unavailable")
-                } else {
-                    JobError::fail("storage refused")
-                };
-                error.caused_by(e)
-            })?;
+            ctx.storage.delete(key).await?;
         }
         // As long as the link may bring the object back, the row stays, and with it the job of later.
         if !self.link_is_open(&file, ctx.clock.now()) {
