@@ -1,10 +1,11 @@
 //! Every query of this domain. Rows are reached through their owner; a bare look-up by id is only
 //! for jobs, which carry the id that the service gave them.
 
-use std::collections::BTreeMap;
+mod edges;
+mod rounds;
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Alias, CaseStatement, Expr, Func, LikeExpr, Query};
+use sea_orm::sea_query::{Alias, Expr, Func, LikeExpr, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, Select,
@@ -17,6 +18,14 @@ use yunque_kernel::{DbError, FileId, Tx, UserId};
 use crate::entity::file::{Column, Entity, Model};
 use crate::names::FolderPath;
 use crate::status::{Source, UploadStatus};
+
+use edges::later;
+
+pub use edges::{Begin, Complete, Edge, begin_uploads, complete_uploads};
+pub use rounds::{
+    clear_staged, list_expired_presigned, list_owners, list_referenced, list_stale_staged, list_unfinished,
+    list_unpurged, sum_space,
+};
 
 /// A row about to be inserted.
 #[derive(Clone, Debug)]
@@ -189,135 +198,6 @@ impl NewFile {
     }
 }
 
-/// One edge of the upload's life: where it may start, and what it writes.
-#[derive(Clone, Copy)]
-pub struct Edge<'a> {
-    pub id: i64,
-    pub generation: i32,
-    pub from: &'a [UploadStatus],
-    pub to: UploadStatus,
-    pub now: DateTime<Utc>,
-}
-
-impl Edge<'_> {
-    /// Takes the edge with further column values. False: somebody else was faster, or the file is
-    /// deleted. Times never go back, even when the clock does.
-    pub async fn take(
-        &self,
-        conn: &impl ConnectionTrait,
-        set: impl IntoIterator<Item = (Column, sea_orm::sea_query::SimpleExpr)>,
-    ) -> Result<bool, DbError> {
-        let mut update = Entity::update_many()
-            .col_expr(Column::UploadStatus, Expr::value(self.to.as_str()))
-            .col_expr(Column::UpdatedAt, later(self.now));
-        for (column, value) in set {
-            update = update.col_expr(column, value);
-        }
-        let done = update
-            .filter(Column::Id.eq(self.id))
-            .filter(Column::Generation.eq(self.generation))
-            .filter(Column::UploadStatus.is_in(self.from.iter().map(|s| s.as_str())))
-            .filter(Column::DeletedAt.is_null())
-            .exec(conn)
-            .await?;
-        Ok(done.rows_affected == 1)
-    }
-}
-
-/// The edge to `uploading`.
-#[derive(Clone, Debug)]
-pub struct Begin {
-    pub id: i64,
-    pub generation: i32,
-    /// From 1.
-    pub attempt: i32,
-}
-
-/// The edge to `completed`.
-#[derive(Clone, Debug)]
-pub struct Complete {
-    pub id: i64,
-    pub generation: i32,
-    /// Hexadecimal.
-    pub sha256: String,
-    pub staged_ref: Option<String>,
-}
-
-/// Several files to `uploading`; returns those that are.
-pub async fn begin_uploads(tx: &Tx, begins: &[Begin], now: DateTime<Utc>) -> Result<Vec<Model>, DbError> {
-    use UploadStatus::{Pending, Uploading};
-    // Nearly always one group: the first attempt of the first content.
-    let mut groups: BTreeMap<(i32, i32), Vec<i64>> = BTreeMap::new();
-    for b in begins {
-        groups.entry((b.generation, b.attempt)).or_default().push(b.id);
-    }
-    for ((generation, attempt), ids) in groups {
-        Entity::update_many()
-            .col_expr(Column::UploadStatus, Expr::value(Uploading.as_str()))
-            .col_expr(Column::Attempts, Expr::value(attempt))
-            .col_expr(Column::UpdatedAt, later(now))
-            .filter(Column::Id.is_in(ids))
-            .filter(Column::Generation.eq(generation))
-            .filter(Column::UploadStatus.is_in([Pending, Uploading].map(UploadStatus::as_str)))
-            .filter(Column::DeletedAt.is_null())
-            .exec(tx)
-            .await?;
-    }
-    Ok(Entity::find()
-        .filter(Column::Id.is_in(begins.iter().map(|b| b.id)))
-        .filter(Column::UploadStatus.eq(Uploading.as_str()))
-        .filter(Column::DeletedAt.is_null())
-        .all(tx)
-        .await?)
-}
-
-/// Several files to `completed`; returns (id, generation) of those that are.
-pub async fn complete_uploads(
-    tx: &Tx,
-    completes: &[Complete],
-    now: DateTime<Utc>,
-) -> Result<Vec<(i64, i32)>, DbError> {
-    use UploadStatus::{Completed, Uploading};
-    let mut groups: BTreeMap<i32, Vec<&Complete>> = BTreeMap::new();
-    for c in completes {
-        groups.entry(c.generation).or_default().push(c);
-    }
-    for (generation, group) in groups {
-        let mut sha256 = CaseStatement::new();
-        for c in &group {
-            sha256 = sha256.case(Column::Id.eq(c.id), Expr::val(c.sha256.as_str()));
-        }
-        Entity::update_many()
-            .col_expr(Column::UploadStatus, Expr::value(Completed.as_str()))
-            .col_expr(Column::UploadError, Expr::value(None::<String>))
-            .col_expr(Column::StagedRef, Expr::value(None::<String>))
-            .col_expr(Column::Sha256, sha256.into())
-            .col_expr(Column::UpdatedAt, later(now))
-            .filter(Column::Id.is_in(group.iter().map(|c| c.id)))
-            .filter(Column::Generation.eq(generation))
-            .filter(Column::UploadStatus.eq(Uploading.as_str()))
-            .filter(Column::DeletedAt.is_null())
-            .exec(tx)
-            .await?;
-    }
-    Ok(Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::Generation])
-        .filter(Column::Id.is_in(completes.iter().map(|c| c.id)))
-        .filter(Column::UploadStatus.eq(Completed.as_str()))
-        .filter(Column::DeletedAt.is_null())
-        .into_tuple()
-        .all(tx)
-        .await?)
-}
-
-/// `max(updated_at, now)`, spelled so that all three databases take it.
-fn later(now: DateTime<Utc>) -> sea_orm::sea_query::SimpleExpr {
-    Expr::case(Expr::col(Column::UpdatedAt).gt(now), Expr::col(Column::UpdatedAt))
-        .finally(Expr::val(now))
-        .into()
-}
-
 /// Gives the file another name or place. The folder's unique key is the constraint's business.
 pub async fn update_place(
     tx: &Tx,
@@ -433,131 +313,4 @@ pub async fn clear_object_key(conn: &impl ConnectionTrait, id: FileId) -> Result
         .exec(conn)
         .await?;
     Ok(())
-}
-
-/// Uploads that a job should be working on: `(id, generation)`.
-pub async fn list_unfinished(
-    conn: &impl ConnectionTrait,
-    after: i64,
-    limit: u64,
-) -> Result<Vec<Model>, DbError> {
-    let states = [UploadStatus::Pending, UploadStatus::Uploading].map(UploadStatus::as_str);
-    let select = Entity::find()
-        .filter(Column::UploadStatus.is_in(states))
-        .filter(Column::Source.ne(Source::Presigned.as_str()))
-        .filter(Column::DeletedAt.is_null())
-        .filter(Column::Id.gt(after))
-        .order_by_asc(Column::Id)
-        .limit(limit);
-    Ok(select.all(conn).await?)
-}
-
-/// Files that nobody wants any more and whose object may still exist: deleted ones, and presigned
-/// uploads that were given up.
-pub async fn list_unpurged(
-    conn: &impl ConnectionTrait,
-    after: i64,
-    limit: u64,
-) -> Result<Vec<Model>, DbError> {
-    let given_up = Condition::all()
-        .add(Column::Source.eq(Source::Presigned.as_str()))
-        .add(Column::UploadStatus.eq(UploadStatus::Failed.as_str()))
-        .add(Column::ObjectKey.is_not_null());
-    let unwanted = Condition::any()
-        .add(Column::DeletedAt.is_not_null())
-        .add(given_up);
-    let select = Entity::find()
-        .filter(unwanted)
-        .filter(Column::Id.gt(after))
-        .order_by_asc(Column::Id)
-        .limit(limit);
-    Ok(select.all(conn).await?)
-}
-
-/// Presigned uploads that were never completed.
-pub async fn list_expired_presigned(
-    conn: &impl ConnectionTrait,
-    before: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<Model>, DbError> {
-    let select = Entity::find()
-        .filter(Column::Source.eq(Source::Presigned.as_str()))
-        .filter(Column::UploadStatus.eq(UploadStatus::Pending.as_str()))
-        .filter(Column::DeletedAt.is_null())
-        .filter(Column::CreatedAt.lt(before))
-        .order_by_asc(Column::Id)
-        .limit(limit);
-    Ok(select.all(conn).await?)
-}
-
-/// Failed uploads whose staged bytes have been kept long enough.
-pub async fn list_stale_staged(
-    conn: &impl ConnectionTrait,
-    before: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<Model>, DbError> {
-    let select = Entity::find()
-        .filter(Column::UploadStatus.eq(UploadStatus::Failed.as_str()))
-        .filter(Column::StagedRef.is_not_null())
-        .filter(Column::UpdatedAt.lt(before))
-        .order_by_asc(Column::Id)
-        .limit(limit);
-    Ok(select.all(conn).await?)
-}
-
-pub async fn clear_staged(tx: &Tx, id: i64, reference: &str) -> Result<bool, DbError> {
-    let done = Entity::update_many()
-        .col_expr(Column::StagedRef, Expr::value(None::<String>))
-        .filter(Column::Id.eq(id))
-        .filter(Column::StagedRef.eq(reference))
-        .exec(tx)
-        .await?;
-    Ok(done.rows_affected == 1)
-}
-
-/// Those of the references that some file still has.
-pub async fn list_referenced(
-    conn: &impl ConnectionTrait,
-    references: &[String],
-) -> Result<Vec<String>, DbError> {
-    let select = Entity::find()
-        .select_only()
-        .column(Column::StagedRef)
-        .filter(Column::StagedRef.is_in(references.iter().map(String::as_str)));
-    Ok(select.into_tuple().all(conn).await?)
-}
-
-/// Bytes that count against a user's quota.
-pub async fn sum_space(conn: &impl ConnectionTrait, user: UserId) -> Result<i64, DbError> {
-    // Cast, because sums of big integers are decimals on MySQL and PostgreSQL.
-    let sql = match conn.get_database_backend() {
-        sea_orm::DbBackend::MySql => {
-            "SELECT CAST(COALESCE(SUM(size), 0) AS SIGNED) FROM files WHERE user_id = ? \
-             AND deleted_at IS NULL AND upload_status IN ('pending', 'uploading', 'completed')"
-        }
-        _ => {
-            "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM files WHERE user_id = ? \
-             AND deleted_at IS NULL AND upload_status IN ('pending', 'uploading', 'completed')"
-        }
-    };
-    let row = conn
-        .query_one_raw(dialect::statement(
-            conn.get_database_backend(),
-            sql,
-            [user.0.into()],
-        ))
-        .await?;
-    Ok(row.map_or(Ok(0), |r| r.try_get_by_index(0))?)
-}
-
-/// Users that have files, a page at a time.
-pub async fn list_owners(conn: &impl ConnectionTrait, after: i64, limit: u64) -> Result<Vec<i64>, DbError> {
-    let select = Entity::find()
-        .select_only()
-        .column(Column::UserId)
-        .distinct()
-        .filter(Column::UserId.gt(after))
-        .order_by_asc(Column::UserId)
-        .limit(limit);
-    Ok(select.into_tuple().all(conn).await?)
 }
