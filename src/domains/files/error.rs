@@ -1,7 +1,9 @@
 //! What can go wrong with files, and what clients hear of it.
 
+use yunque_kernel::error::{common, messages};
 use yunque_kernel::{ApiError, Code, Coded, DbError, Faults, Text};
 
+use crate::names::MAX_PATH;
 use crate::status::reasons;
 
 /// The codes of this domain.
@@ -51,6 +53,8 @@ pub enum FilesError {
     ObjectMissing,
     #[error("name exists")]
     NameExists,
+    #[error("a path would be too long")]
+    PathTooLong,
     #[error("folder not empty")]
     FolderNotEmpty,
     #[error("file too large")]
@@ -77,10 +81,11 @@ impl Coded for FilesError {
             FilesError::NotPending => codes::NOT_PENDING,
             FilesError::ObjectMissing => codes::OBJECT_MISSING,
             FilesError::NameExists => codes::NAME_EXISTS,
+            FilesError::PathTooLong => common::VALIDATION_ERROR,
             FilesError::FolderNotEmpty => codes::FOLDER_NOT_EMPTY,
             FilesError::TooLarge => codes::FILE_TOO_LARGE,
             // A full or read-only disk heals; nothing was accepted.
-            FilesError::Staging(_) => yunque_kernel::error::common::SERVICE_UNAVAILABLE,
+            FilesError::Staging(_) => common::SERVICE_UNAVAILABLE,
             FilesError::Storage(e) => e.code(),
             FilesError::Db(e) => e.code(),
         }
@@ -93,6 +98,7 @@ impl Coded for FilesError {
                 faults.add_coded_text("size", codes::SIZE_MISMATCH.code, size_text(*declared, *actual));
                 faults.into_error()
             }
+            FilesError::PathTooLong => Faults::one("path", messages::too_long(MAX_PATH)),
             FilesError::Storage(e) => e.decorate(error),
             _ => error,
         }

@@ -91,14 +91,14 @@ impl FolderPath {
 }
 
 /// `type/subtype` with optional parameters, 1 to 255 characters. Kept as declared and never
-/// trusted for rendering.
+/// trusted for rendering. No commas, not even in quotes: browsers take the last type of a list.
 pub fn is_content_type(text: &str) -> bool {
     let token = |t: &str| {
         !t.is_empty()
             && t.bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
     };
-    if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b',') {
         return false;
     }
     let essence = text.split(';').next().unwrap_or("").trim();
@@ -192,7 +192,18 @@ mod tests {
         ] {
             assert!(is_content_type(good), "{good}");
         }
-        for bad in ["", "png", "image/", "/png", "a b/c", "text/html\r\nX: y", "图/片"] {
+        for bad in [
+            "",
+            "png",
+            "image/",
+            "/png",
+            "a b/c",
+            "text/html\r\nX: y",
+            "图/片",
+            "image/png; a=b, text/html",
+            "image/png,text/html",
+            "text/plain; a=\"x,y\"",
+        ] {
             assert!(!is_content_type(bad), "{bad}");
         }
     }

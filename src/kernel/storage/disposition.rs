@@ -28,8 +28,11 @@ impl Disposition {
     /// Images, audio, video and PDF may be shown; everything else is saved (contract "cloud" 3.8).
     ///
     /// SVG is saved as well: it is an image by name, but it runs scripts in the origin that serves
-    /// it, and the type is what the uploader declared.
+    /// it, and the type is what the uploader declared. So is a list of types: browsers take the last.
     pub fn for_content_type(content_type: &str) -> Self {
+        if content_type.contains(',') {
+            return Disposition::Attachment;
+        }
         let essence = content_type
             .split(';')
             .next()
@@ -92,6 +95,8 @@ mod tests {
             !inline("text/html")
                 && !inline("image/svg+xml")
                 && !inline("application/octet-stream")
+                && !inline("image/png; a=b, text/html")
+                && !inline("image/png,text/html")
                 && !inline("")
         );
     }

@@ -230,3 +230,31 @@ async fn with_object_storage_there_is_nothing_here() {
     let body = alice.client.put(&path, json!({})).await;
     body.refused(403, "link_invalid");
 }
+
+/// Browsers take the last of several types, whatever the first one is.
+#[tokio::test]
+async fn a_list_of_types_is_refused_and_never_shown_in_place() {
+    let (server, alice) = local(&[]).await;
+    let client = &alice.client;
+    let list = "image/png; a=b, text/html";
+    let mut body = item("a.png", b"<script>");
+    body["content_type"] = list.into();
+    let presign = json!({ "name": "a.png", "content_type": list, "size": 8 });
+    let replies = [
+        client.post("/file/", body).await,
+        client.post("/file/presign/", presign).await,
+        client
+            .multipart("/file/upload/", &[("content_type", list)], "a.png", b"<script>")
+            .await,
+    ];
+    for reply in replies {
+        fault(reply, "validation_error", "content_type", "格式不正确");
+    }
+    // Of a row that was accepted before.
+    let (id, _) = linked(client, "a.png", "image/png", b"<script>").await;
+    let values = vec![list.into(), id.into()];
+    sql(&server, "UPDATE files SET content_type = ? WHERE id = ?", values).await;
+    let reply = fetch(&link(client, id).await, None).await;
+    assert!(reply.header("content-disposition").starts_with("attachment"));
+    assert_eq!(reply.header("content-type"), "application/octet-stream");
+}

@@ -215,3 +215,22 @@ async fn deleting_the_account_removes_every_object() {
     .await;
     assert_eq!(left, 0);
 }
+
+/// Without its row nobody would find the object of a worker that dies after storing it.
+#[tokio::test]
+async fn a_deleted_file_keeps_its_row_until_its_upload_is_over() {
+    let (oss, server, alice) = on_oss(&[]).await;
+    oss.stall(true);
+    let id = upload(&alice.client, "a.jpg", b"abc").await;
+    reaches(&alice.client, id, "uploading").await;
+    alice.client.delete(&format!("/file/{id}/")).await.expect(204);
+    let tried = "SELECT COUNT(*) FROM jobs WHERE kind = 'purge_object' AND attempts > 0";
+    eventually("the purge came too early", 20, || async {
+        count(&server, tried, vec![]).await == 1
+    })
+    .await;
+    assert_eq!(files_in_table(&server).await, 1);
+    oss.recover();
+    seconds_later(&server, 600).await;
+    assert_eq!((oss.objects().len(), files_in_table(&server).await), (0, 0));
+}

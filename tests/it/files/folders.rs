@@ -314,3 +314,32 @@ async fn what_is_for_files_refuses_folders() {
         .refused(409, "not_pending");
     assert_eq!(file(&alice.client, id).await["upload_status"], "completed");
 }
+
+/// Paths have 1024 characters at most, those of what is inside as well.
+#[tokio::test]
+async fn a_move_that_makes_a_path_too_long_changes_nothing() {
+    let (_server, alice) = local(&[]).await;
+    let client = &alice.client;
+    let docs = id_of(&folder(client, "/", "docs").await);
+    let deep = format!("/docs/{}", "深".repeat(1000));
+    let inside = put(client, &deep, "a.txt").await;
+    let near = put(client, "/docs", "b.txt").await;
+    let before = file(client, docs).await;
+    let url = format!("/file/{docs}/");
+    let text = "长度不能超过 1024 个字符";
+    for change in [
+        json!({ "name": "n".repeat(24) }),
+        json!({ "path": format!("/{}", "p".repeat(19)) }),
+        // The folder itself.
+        json!({ "path": format!("/{}", "p".repeat(1020)) }),
+    ] {
+        fault(client.patch(&url, change).await, "validation_error", "path", text);
+    }
+    assert_eq!(file(client, docs).await, before);
+    assert_eq!(path_of(client, inside).await, deep);
+    assert_eq!(path_of(client, near).await, "/docs");
+    let longest = "n".repeat(22);
+    client.patch(&url, json!({ "name": longest })).await.expect(200);
+    let moved = path_of(client, inside).await;
+    assert_eq!(moved.as_str().unwrap().chars().count(), 1024);
+}

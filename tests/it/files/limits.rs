@@ -170,3 +170,54 @@ async fn creating_files_is_limited_per_user() {
     alice.client.post("/file/", item("a", b"a")).await.expect(201);
     server.settle().await;
 }
+
+#[tokio::test]
+async fn every_file_of_a_batch_and_every_retry_counts() {
+    let (oss, server, alice) = on_oss(&[("RATE_LIMIT_FILE_CREATE", "6/15m")]).await;
+    let batch = |n: usize| Value::Array((0..n).map(|_| item("a", b"a")).collect());
+    alice.client.post("/file/", batch(4)).await.expect(201);
+    let limited = alice.client.post("/file/", batch(3)).await;
+    refusal(limited, 429, "throttled", "请求过于频繁，请稍后再试");
+    // Of a batch that is refused only its first file was counted.
+    alice.client.post("/file/", item("a", b"a")).await.expect(201);
+    server.settle().await;
+    assert_eq!(files_in_table(&server).await, 5);
+    seconds_later(&server, 900).await;
+    oss.fail_always(403);
+    let id = upload(&alice.client, "b", b"abc").await;
+    reaches(&alice.client, id, "failed").await;
+    let retry = format!("/file/{id}/retry_upload/");
+    for _ in 0..5 {
+        alice.client.post(&retry, json!({})).await.expect(200);
+        reaches(&alice.client, id, "failed").await;
+    }
+    alice
+        .client
+        .post(&retry, json!({}))
+        .await
+        .refused(429, "throttled");
+}
+
+/// Whoever is over the limit is told so before his bytes are taken.
+#[tokio::test]
+async fn a_limited_upload_is_refused_before_it_is_read() {
+    let (server, alice) = local(&[("RATE_LIMIT_FILE_CREATE", "1/15m")]).await;
+    alice.client.post("/file/", item("a", b"a")).await.expect(201);
+    let host = server.client.base().strip_prefix("http://").unwrap();
+    let head = format!(
+        "POST /file/ HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n",
+        alice.access,
+    );
+    let mut socket = tokio::net::TcpStream::connect(host).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut socket, head.as_bytes())
+        .await
+        .unwrap();
+    let mut answer = vec![0; 4096];
+    let n = tokio::io::AsyncReadExt::read(&mut socket, &mut answer)
+        .await
+        .unwrap();
+    let answer = String::from_utf8_lossy(&answer[..n]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    server.settle().await;
+}

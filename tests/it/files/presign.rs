@@ -215,13 +215,34 @@ async fn only_a_pending_upload_can_be_cancelled() {
     seconds_later(&server, 600).await;
     assert_eq!(file(&alice.client, id).await, cancelled);
     assert_eq!(oss.objects().len(), 1);
-    // Its bytes are still staged.
+    // Bytes that count for nobody are not kept.
+    assert_eq!(staged_rows(&server).await, 0);
+    let retry = format!("/file/{id}/retry_upload/");
+    refusal(
+        alice.client.post(&retry, json!({})).await,
+        400,
+        "content_required",
+        "请提供文件内容",
+    );
+    let content = json!({ "file_content": b64(b"abc") });
+    alice.client.post(&retry, content).await.expect(200);
+    reaches(&alice.client, id, "completed").await;
+}
+
+#[tokio::test]
+async fn a_cancelled_upload_leaves_nothing_in_the_staging_folder() {
+    let (oss, server, alice) = on_oss(&[]).await;
+    oss.fail_always(503);
+    let id = upload(&alice.client, "a.bin", &noise(1, 200_000)).await;
+    server.settle().await;
+    assert_eq!(staged_files(&server).len(), 1);
     alice
         .client
-        .post(&format!("/file/{id}/retry_upload/"), json!({}))
+        .post(&format!("/file/{id}/cancel/"), json!({}))
         .await
         .expect(200);
-    reaches(&alice.client, id, "completed").await;
+    assert!(staged_files(&server).is_empty());
+    assert_eq!(used_space(&alice.client).await, 0);
 }
 
 #[tokio::test]
@@ -330,4 +351,40 @@ async fn an_unfinished_upload_can_be_deleted_and_not_retried() {
     put(&made, &noise(1, 10)).await.expect(404);
     seconds_later(&server, 3700).await;
     assert_eq!((objects(&server), files_in_table(&server).await), (0, 0));
+}
+
+/// The link was good when the bytes began to come, and the upload is given up before they end.
+#[tokio::test]
+async fn bytes_that_come_too_slowly_for_their_upload_do_not_stay() {
+    let (server, alice) = local(&[]).await;
+    let made = alice
+        .client
+        .post("/file/presign/", ask(200_000))
+        .await
+        .expect(201);
+    let (cancelled, waiting) = tokio::sync::oneshot::channel::<()>();
+    let bytes = noise(1, 200_000);
+    let piece = |bytes: &[u8]| Ok::<_, std::io::Error>(bytes::Bytes::copy_from_slice(bytes));
+    let (first, last) = (piece(&bytes[..100_000]), piece(&bytes[100_000..]));
+    let first = futures_util::stream::iter([first]);
+    let last = futures_util::stream::once(async move {
+        waiting.await.expect("a sign");
+        last
+    });
+    let body = reqwest::Body::wrap_stream(futures_util::StreamExt::chain(first, last));
+    let client = Client::new("");
+    let request = client
+        .request(Method::PUT, made["upload_url"].as_str().unwrap())
+        .header("content-type", "application/x-thing")
+        .body(body);
+    let incoming = server.data.path().join("objects/.tmp");
+    let has_begun = || async { std::fs::read_dir(&incoming).is_ok_and(|entries| entries.count() > 0) };
+    let give_up = async {
+        eventually("bytes come", 20, has_begun).await;
+        act(&alice.client, &made, "cancel").await.expect(200);
+        cancelled.send(()).expect("somebody waits");
+    };
+    let (reply, ()) = tokio::join!(client.send(request), give_up);
+    reply.refused(409, "not_pending");
+    assert_eq!(objects(&server), 0);
 }

@@ -156,3 +156,87 @@ async fn a_cancelled_upload_that_arrives_all_the_same_does_not_stay() {
     server.settle().await;
     assert!(oss.objects().is_empty());
 }
+
+/// The purge of an object makes room under its link for another, which has to go as well.
+#[tokio::test]
+async fn a_link_brings_nothing_that_stays_after_its_file_is_deleted() {
+    let (oss, server, alice) = on_oss(&[]).await;
+    let confirmed = alice.client.post("/file/presign/", ask(4)).await.expect(201);
+    assert_eq!(put(&confirmed, b"good").await.status, 200);
+    act(&alice.client, &confirmed, "complete").await.expect(200);
+    let cancelled = alice.client.post("/file/presign/", ask(4)).await.expect(201);
+    act(&alice.client, &cancelled, "cancel").await.expect(200);
+    for made in [&confirmed, &cancelled] {
+        alice
+            .client
+            .delete(&format!("/file/{}/", made["id"]))
+            .await
+            .expect(204);
+    }
+    server.settle().await;
+    assert!(oss.objects().is_empty(), "a deleted file is gone at once");
+    for made in [&confirmed, &cancelled] {
+        assert_eq!(put(made, b"late").await.status, 200);
+    }
+    assert_eq!(used_space(&alice.client).await, 0);
+    seconds_later(&server, 3700).await;
+    assert_eq!((oss.objects().len(), files_in_table(&server).await), (0, 0));
+}
+
+#[tokio::test]
+async fn what_a_cancelled_upload_brought_is_removed_without_being_asked_for() {
+    let (oss, server, alice) = on_oss(&[]).await;
+    let made = alice.client.post("/file/presign/", ask(4)).await.expect(201);
+    assert_eq!(put(&made, b"here").await.status, 200);
+    act(&alice.client, &made, "cancel").await.expect(200);
+    server.settle().await;
+    seconds_later(&server, 3700).await;
+    assert!(oss.objects().is_empty());
+    let alice = again(&server, &alice).await;
+    let kept = file(&alice.client, id_of(&made)).await;
+    assert_eq!(kept["upload_status"], "failed");
+    let audit = server.app.ctx.queue.audit().await.expect("an audit");
+    assert!(
+        audit.without_job.is_empty() && audit.without_subject.is_empty(),
+        "{audit:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_object_of_an_expired_upload_is_removed_however_long_storage_is_away() {
+    let (oss, server, alice) = on_oss(&[]).await;
+    let made = alice.client.post("/file/presign/", ask(4)).await.expect(201);
+    assert_eq!(put(&made, b"here").await.status, 200);
+    oss.fail_always(503);
+    seconds_later(&server, 3700).await;
+    sweep(&server).await;
+    assert_eq!(oss.objects().len(), 1);
+    oss.recover();
+    seconds_later(&server, 60).await;
+    assert!(oss.objects().is_empty());
+}
+
+/// However many see the wrong object at once, the upload goes on with the right one.
+#[tokio::test]
+async fn after_parallel_confirmations_of_a_wrong_object_the_right_one_is_accepted() {
+    let (oss, server, alice) = on_oss(&[]).await;
+    let made = alice.client.post("/file/presign/", ask(4)).await.expect(201);
+    assert_eq!(put(&made, b"wrong").await.status, 200);
+    let replies = futures_util::future::join_all((0..6).map(|_| act(&alice.client, &made, "complete"))).await;
+    for reply in &replies {
+        // The wrong one, or nothing any more.
+        assert!(
+            matches!(reply.status, 400 | 409),
+            "{} {}",
+            reply.status,
+            reply.text()
+        );
+    }
+    assert!(oss.objects().is_empty());
+    assert_eq!(put(&made, b"good").await.status, 200);
+    act(&alice.client, &made, "complete").await.expect(200);
+    server.settle().await;
+    let objects = oss.objects();
+    assert_eq!(objects.len(), 1);
+    assert!(objects.values().all(|o| o.size == 4));
+}

@@ -205,3 +205,51 @@ async fn the_recount_corrects_drift() {
         assert_eq!(used_space(&alice.client).await, 60);
     }
 }
+
+/// Nobody has to send a gigabyte to hear that there is no room for it.
+#[tokio::test]
+async fn a_stream_that_cannot_fit_is_refused_before_it_ends() {
+    let (server, alice) = local(&[]).await;
+    set_quota(&server, &alice, 100_000).await;
+    let host = server.client.base().strip_prefix("http://").unwrap();
+    let part = |field: &str, more: &str| {
+        format!("--x\r\nContent-Disposition: form-data; name=\"{field}\"{more}\r\n\r\n")
+    };
+    let file = part("file", "; filename=\"a.bin\"\r\nContent-Type: a/b");
+    let declared = format!("{}200000\r\n{file}", part("size", ""));
+    for (fields, sent) in [(declared, 0), (file, 200_000)] {
+        let head = format!(
+            "POST /file/upload/ HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n{fields}",
+            alice.access,
+        );
+        let mut socket = tokio::net::TcpStream::connect(host).await.unwrap();
+        let mut begin = head.into_bytes();
+        begin.extend(noise(1, sent));
+        tokio::io::AsyncWriteExt::write_all(&mut socket, &begin)
+            .await
+            .unwrap();
+        // The rest never comes.
+        let mut answer = vec![0; 4096];
+        let n = tokio::io::AsyncReadExt::read(&mut socket, &mut answer)
+            .await
+            .unwrap();
+        let answer = String::from_utf8_lossy(&answer[..n]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+    assert!(staged_files(&server).is_empty());
+    assert_eq!(files_in_table(&server).await, 0);
+}
+
+/// A repeat hears the stored answer, although what it brings would not fit a second time.
+#[tokio::test]
+async fn a_repeated_stream_that_filled_the_quota_is_answered_as_before() {
+    let (server, alice) = local(&[]).await;
+    set_quota(&server, &alice, 1000).await;
+    let client = alice.client.with_header("Idempotency-Key", "full");
+    let send = || async { client.multipart("/file/upload/", &[], "a", &noise(1, 900)).await };
+    let first = send().await.expect(201);
+    assert_eq!(send().await.expect(201), first);
+    assert_eq!(files_in_table(&server).await, 1);
+    server.settle().await;
+}

@@ -250,3 +250,25 @@ async fn parallel_retries_have_one_effect() {
     assert_eq!(done["sha256"], digest);
     assert_eq!(staged_rows(&server).await, 0);
 }
+
+/// A write that waited for a second connection would hold up everybody as soon as all of them write.
+#[tokio::test]
+async fn more_retries_at_once_than_connections_all_succeed() {
+    let few = [
+        ("DATABASE_MAX_CONNECTIONS", "2"),
+        ("DATABASE_ACQUIRE_TIMEOUT", "5s"),
+    ];
+    let (oss, server, alice) = on_oss(&few).await;
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        ids.push(failed(&oss, &alice, &noise(n, 100)).await);
+    }
+    let retries = ids.iter().map(|id| retry(&alice.client, *id, json!({})));
+    for reply in futures_util::future::join_all(retries).await {
+        reply.expect(200);
+    }
+    for id in ids {
+        reaches(&alice.client, id, "completed").await;
+    }
+    server.settle().await;
+}

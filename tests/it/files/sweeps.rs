@@ -204,3 +204,26 @@ async fn sweeps_come_round_by_themselves() {
     server.clock.advance(Duration::from_secs(301));
     reaches(&alice.client, id, "completed").await;
 }
+
+/// However many there are, and in whatever order the folder lists them.
+#[tokio::test]
+async fn one_sweep_looks_at_every_old_file() {
+    let (oss, server, alice) = on_oss(&[]).await;
+    oss.fail_always(503);
+    upload(&alice.client, "wanted", &noise(1, 200_000)).await;
+    server.settle().await;
+    let long_ago = SystemTime::now() - Duration::from_secs(7200);
+    let wanted = staged_files(&server).pop().unwrap();
+    let handle = std::fs::File::options().write(true).open(&wanted).unwrap();
+    handle.set_modified(long_ago).unwrap();
+    let folder = server.data.path().join("staging");
+    for n in 0..2500 {
+        let file = std::fs::File::create(folder.join(format!("{n:032x}"))).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    sweep(&server).await;
+    assert_eq!(staged_files(&server), [wanted]);
+    oss.recover();
+    seconds_later(&server, 60).await;
+    assert_eq!(oss.objects().len(), 1);
+}

@@ -1,11 +1,15 @@
 //! `/file/…`: the ways in. JSON with base64, multipart, presigned, and starting again.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use poem::web::Field;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use poem_openapi::types::ToJSON;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 use yunque_kernel::auth::Caller;
 use yunque_kernel::error::messages;
 use yunque_kernel::http::{
@@ -33,6 +37,8 @@ const RESTARTED: Text = Text::fixed("重新上传任务已启动", "Upload resta
 const PLAIN_FIELDS: [&str; 3] = ["path", "content_type", "size"];
 /// Longest value of one, in bytes.
 const MAX_FIELD: usize = 8192;
+/// How often a file that is here shows that it is wanted, while other parts come.
+const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct UploadApi {
     files: Files,
@@ -60,8 +66,15 @@ impl UploadApi {
         info: RequestInfo,
         body: ContentBody<FileUploadIn, { body::BASE64_LIMIT }>,
     ) -> Result<Replayable<Created<FileUploadOut>>, ApiError> {
-        let received = body.read(self.files.contents()).await?;
+        // One before its bytes are read, and the others as soon as they can be counted.
         self.files.limits().quick(Bucket::FileCreate, caller.user_id)?;
+        let received = body.read(self.files.contents()).await?;
+        if let FileUploadIn::Many(items) = &received.value {
+            let rest = items.len().saturating_sub(1).min(self.files.settings().batch_max);
+            self.files
+                .limits()
+                .quick_rest(Bucket::FileCreate, caller.user_id, rest)?;
+        }
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
         self.files
@@ -101,7 +114,8 @@ impl UploadApi {
         self.files.limits().quick(Bucket::FileCreate, caller.user_id)?;
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
-        let (upload, digest) = self.take_multipart(&mut body).await?;
+        let most = self.early_limit(&caller, &info).await?;
+        let (upload, digest) = self.take_multipart(&mut body, most).await?;
         self.files
             .idempotency()
             .run(scope, digest, |claim| async move {
@@ -169,6 +183,7 @@ impl UploadApi {
 
     /// Gives a pending upload up; its space is free again.
     ///
+    /// The bytes are dropped, so starting it again takes new content.
     /// Errors: 409 `not_pending`.
     #[oai(path = "/:id/cancel", method = "post", operation_id = "cancel_file")]
     async fn cancel(&self, caller: Caller, id: Path<FileId>) -> Result<Json<FileOut>, ApiError> {
@@ -192,6 +207,7 @@ impl UploadApi {
         id: Path<FileId>,
         body: ContentBody<RetryUploadIn, { body::BASE64_LIMIT }>,
     ) -> Result<Replayable<Json<RetryUploadOut>>, ApiError> {
+        self.files.limits().quick(Bucket::FileCreate, caller.user_id)?;
         let received = body.read(self.files.contents()).await?;
         let scope = Scope::user(caller.user_id, &info)?;
         let place = Placement::of(&caller, &info.request_id);
@@ -213,17 +229,27 @@ impl UploadApi {
 }
 
 impl UploadApi {
-    /// Reads the parts as they come; the file is staged while it arrives.
+    /// What is left of the caller's quota: more is refused before it is taken in. No limit for a
+    /// request with a key, which may be a repeat of one that took the space, and hears its answer.
+    async fn early_limit(&self, caller: &Caller, info: &RequestInfo) -> Result<Option<u64>, ApiError> {
+        if info.idempotency_key()?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.files.space_left(caller.user_id).await?))
+    }
+
+    /// Reads the parts as they come; the file is staged while it arrives, up to `most` bytes.
     async fn take_multipart(
         &self,
         body: &mut MultipartBody<FileMultipartIn, MULTIPART_LIMIT>,
+        most: Option<u64>,
     ) -> Result<(NewUpload, BodyDigest), ApiError> {
         let mut fields = PlainFields::default();
         let mut file: Option<(FilePart, Staged)> = None;
-        while let Some(part) = body.next().await? {
+        while let Some(part) = while_wanted(file.as_ref(), body.next()).await? {
             let name = part.name().unwrap_or_default().to_owned();
             if PLAIN_FIELDS.contains(&name.as_str()) {
-                let text = body.text(part, MAX_FIELD).await?;
+                let text = while_wanted(file.as_ref(), body.text(part, MAX_FIELD)).await?;
                 fields.set(&name, &text)?;
             } else if name == "file" && file.is_none() {
                 let told = FilePart {
@@ -232,9 +258,14 @@ impl UploadApi {
                 };
                 // What is wrong by now is refused before the bytes come.
                 fields.labels(&told)?;
-                file = Some((told, self.take_file(part, body.fault()).await?));
+                if most.is_some_and(|most| fields.size.is_some_and(|size| size > most)) {
+                    return Err(FilesError::QuotaExceeded.into());
+                }
+                // With a declared size the file is compared with that first, as a whole.
+                let most = most.filter(|_| fields.size.is_none());
+                file = Some((told, self.take_file(part, body.fault(), most).await?));
             } else {
-                body.skip(part).await?;
+                while_wanted(file.as_ref(), body.skip(part)).await?;
             }
         }
         let Some((told, staged)) = file else {
@@ -272,7 +303,12 @@ impl UploadApi {
         Ok((upload, BodyDigest(hash.finalize().into())))
     }
 
-    async fn take_file(&self, part: Field, fault: body::RawFault) -> Result<Staged, ApiError> {
+    async fn take_file(
+        &self,
+        part: Field,
+        fault: body::RawFault,
+        most: Option<u64>,
+    ) -> Result<Staged, ApiError> {
         let mut intake = self.files.staging().intake();
         let mut bytes = tokio_util::io::ReaderStream::with_capacity(part.into_async_read(), 64 * 1024);
         while let Some(chunk) = bytes.next().await {
@@ -281,8 +317,31 @@ impl UploadApi {
             if intake.size() > self.files.settings().stream_max {
                 return Err(FilesError::TooLarge.into());
             }
+            // What is announced need not come, but what has come is certain.
+            if most.is_some_and(|most| intake.size() > most) {
+                return Err(FilesError::QuotaExceeded.into());
+            }
         }
         Ok(intake.finish().await.map_err(staging::failure)?)
+    }
+}
+
+/// Waits for what comes after the file. It may drip in for longer than the sweep lets files be that
+/// nobody refers to, so the file is touched meanwhile.
+async fn while_wanted<T>(
+    file: Option<&(FilePart, Staged)>,
+    coming: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let mut coming = pin!(coming);
+    loop {
+        match timeout(TOUCH_EVERY, &mut coming).await {
+            Ok(done) => return done,
+            Err(_) => {
+                if let Some((_, staged)) = file {
+                    staged.touch().map_err(staging::failure)?;
+                }
+            }
+        }
     }
 }
 

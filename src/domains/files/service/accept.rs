@@ -75,12 +75,13 @@ impl Files {
         }
         let (acceptor, answer) = (self.0.acceptor.clone(), Arc::new(answer));
         let accept = move |tx: Tx| {
-            let (acceptor, request) = (acceptor.clone(), request.clone());
+            let (acceptor, request, kept) = (acceptor.clone(), request.clone(), request.clone());
             let (claim, answer) = (claim.clone(), answer.clone());
             async move {
                 let mut rows = acceptor.accept(&tx, &[request]).await?;
                 let rows = rows.pop().unwrap_or_default();
                 claim.store(&tx, 201, &answer(&rows)).await?;
+                kept.keep();
                 Ok::<_, FilesError>(rows)
             }
         };
@@ -93,6 +94,12 @@ impl Files {
 pub(crate) struct Request {
     place: Placement,
     uploads: Arc<[NewUpload]>,
+}
+
+impl Request {
+    fn keep(&self) {
+        self.uploads.iter().for_each(|upload| upload.staged.keep());
+    }
 }
 
 /// Puts many requests into one transaction. Cheap to clone.
@@ -146,7 +153,11 @@ impl Acceptor {
         let (this, batch): (_, Arc<[Request]>) = (self.clone(), batch.into());
         let accept = move |tx: Tx| {
             let (this, batch) = (this.clone(), batch.clone());
-            async move { this.accept(&tx, &batch).await }
+            async move {
+                let rows = this.accept(&tx, &batch).await?;
+                batch.iter().for_each(Request::keep);
+                Ok::<_, FilesError>(rows)
+            }
         };
         self.db.write("file.accept", accept).await
     }
@@ -176,10 +187,6 @@ impl Acceptor {
             .map(|(row, (place, _))| upload_job(row, place.request_id.clone()))
             .collect();
         self.queue.enqueue_many(tx, jobs).await?;
-        for request in batch {
-            let uploads = request.uploads.clone();
-            tx.after_commit(move || uploads.iter().for_each(|upload| upload.staged.keep()));
-        }
         let mut rows = rows.into_iter();
         let of = |request: &Request| rows.by_ref().take(request.uploads.len()).collect();
         Ok(batch.iter().map(of).collect())

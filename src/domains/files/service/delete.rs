@@ -1,9 +1,9 @@
 //! Deleting. The row is marked at once and its space freed; the object goes by job.
 
-use chrono::TimeDelta;
 use yunque_kernel::queue::{Job, JobError, NewJob};
 use yunque_kernel::{DbError, FileId, Tx, UserId};
 
+use crate::entity::file::Model;
 use crate::jobs::{UploadFile, upload_subject};
 use crate::names::FolderPath;
 use crate::repo;
@@ -110,47 +110,63 @@ impl Files {
                 .withdraw(tx, UploadFile::KIND, &upload_subject(file.id, file.generation))
                 .await?;
         }
-        // A presigned link may still create the object; it is removed when no link can any more.
-        let link_open = file.source() == Source::Presigned && file.status() == UploadStatus::Pending;
-        let run_at = if link_open {
-            now.max(file.created_at + self.0.settings.presign_ttl + TimeDelta::minutes(1))
-        } else {
-            now
-        };
-        self.0
-            .ctx
-            .queue
-            .enqueue(
-                tx,
-                NewJob::new(&PurgeObject { file_id: file.id })
-                    .owner(user)
-                    .run_at(run_at),
-            )
-            .await?;
+        if file.status() == UploadStatus::Completed && self.link_is_open(&file, now) {
+            // What was stored goes now, and what the link brings after it later.
+            let job = NewJob::new(&PurgeObject { file_id: file.id }).owner(user);
+            self.0.ctx.queue.enqueue(tx, job).await?;
+        }
+        self.enqueue_purge(tx, &file).await
+    }
+
+    /// Has the object of a file that nobody wants any more removed, once no link can create it.
+    pub(crate) async fn enqueue_purge(&self, tx: &Tx, file: &Model) -> Result<(), DbError> {
+        self.0.ctx.queue.enqueue(tx, self.purge_job(file)).await?;
         Ok(())
     }
 
-    /// Removes the object of a deleted file and then the row. An object that is gone is fine.
+    pub(crate) fn purge_job(&self, file: &Model) -> NewJob {
+        let now = self.0.ctx.clock.now();
+        let run_at = match file.source() {
+            Source::Presigned => now.max(self.link_closes_at(file)),
+            _ => now,
+        };
+        NewJob::new(&PurgeObject { file_id: file.id })
+            .owner(UserId(file.user_id))
+            .run_at(run_at)
+    }
+
+    /// Removes the object of a deleted file and then the row; of a presigned upload that was given
+    /// up the object only. An object that is gone is fine.
     pub(crate) async fn purge_object(&self, id: FileId) -> Result<(), JobError> {
         let ctx = &self.0.ctx;
         let Some(file) = repo::find_for_job(ctx.db.reader(), id).await? else {
             return Ok(());
         };
-        if file.deleted_at.is_none() {
+        let given_up = file.source() == Source::Presigned && file.status() == UploadStatus::Failed;
+        if file.deleted_at.is_none() && !given_up {
             return Ok(());
         }
-        if let Some(key) = &file.object_key {
-            ctx.storage.delete(key).await.map_err(|e| {
-                let retry = e.is_retryable();
-                let error = if retry {
-                    JobError::retry("storage unavailable")
-                } else {
-                    JobError::fail("storage refused")
-                };
-                error.caused_by(e)
-            })?;
+        let upload = upload_subject(file.id, file.generation);
+        if file.status() == UploadStatus::Uploading
+            && ctx
+                .queue
+                .is_running(ctx.db.reader(), UploadFile::KIND, &upload)
+                .await?
+        {
+            // The attempt may store the object after this, and die before it looks at the row again.
+            return Err(JobError::retry("the upload is still running"));
         }
-        repo::delete_row(ctx.db.writer(), id).await?;
+        if let Some(key) = &file.object_key {
+            ctx.storage.delete(key).await?;
+        }
+        // As long as the link may bring the object back, the row stays, and with it the job of later.
+        if !self.link_is_open(&file, ctx.clock.now()) {
+            if file.deleted_at.is_some() {
+                repo::delete_row(ctx.db.writer(), id).await?;
+            } else {
+                repo::clear_object_key(ctx.db.writer(), id).await?;
+            }
+        }
         Ok(())
     }
 

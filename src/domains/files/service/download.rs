@@ -59,7 +59,7 @@ impl Files {
         grant: &LocalGrant,
         range: Option<ByteRange>,
     ) -> Result<GetObject, FilesError> {
-        self.file_of_grant(id, grant, UploadStatus::Completed).await?;
+        self.file_of_grant(id, grant, &[UploadStatus::Completed]).await?;
         match self.0.ctx.storage.get(&grant.key, range).await {
             Err(StorageError::NotFound) => Err(FilesError::NotFound),
             other => Ok(other?),
@@ -69,30 +69,40 @@ impl Files {
     /// Takes the bytes of a presigned upload: exactly as many as were signed, once.
     ///
     /// # Errors
-    /// `NotPending` for the second time or a cancelled upload; another length.
+    /// `NotPending` for the second time or an upload that was given up, also while the bytes came;
+    /// another length.
     pub async fn receive_content<S>(&self, id: FileId, grant: &LocalGrant, body: S) -> Result<(), FilesError>
     where
         S: futures_util::Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static,
     {
-        let file = self.file_of_grant(id, grant, UploadStatus::Pending).await?;
+        let file = self.file_of_grant(id, grant, &[UploadStatus::Pending]).await?;
         let (Some(local), LocalAction::Put { .. }, Source::Presigned) =
             (self.0.ctx.storage.local(), &grant.action, file.source())
         else {
             return Err(FilesError::NotFound);
         };
         match local.receive(grant, body).await {
-            Ok(_) => Ok(()),
-            Err(StorageError::AlreadyExists) => Err(FilesError::NotPending),
-            Err(e) => Err(e.into()),
+            Ok(_) => {}
+            Err(StorageError::AlreadyExists) => return Err(FilesError::NotPending),
+            Err(e) => return Err(e.into()),
+        }
+        // A body may take so long that the upload is given up, and its object purged, before it ends.
+        let wanted = [UploadStatus::Pending, UploadStatus::Completed];
+        match self.file_of_grant(id, grant, &wanted).await {
+            Err(refused @ (FilesError::NotFound | FilesError::NotPending)) => {
+                self.0.ctx.storage.delete(&grant.key).await?;
+                Err(refused)
+            }
+            looked => looked.map(drop),
         }
     }
 
-    /// The link names the key; the row must still have it and be in the right state.
+    /// The link names the key; the row must still have it and be in one of these states.
     async fn file_of_grant(
         &self,
         id: FileId,
         grant: &LocalGrant,
-        state: UploadStatus,
+        states: &[UploadStatus],
     ) -> Result<Model, FilesError> {
         let file = repo::find_for_job(self.0.ctx.db.reader(), id)
             .await?
@@ -100,7 +110,7 @@ impl Files {
         if file.deleted_at.is_some() || file.object_key.as_deref() != Some(grant.key.as_str()) {
             return Err(FilesError::NotFound);
         }
-        if file.status() != state {
+        if !states.contains(&file.status()) {
             return Err(FilesError::NotPending);
         }
         Ok(file)

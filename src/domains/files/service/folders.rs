@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use yunque_kernel::{DbError, FileId, Tx, UserId};
 
 use crate::entity::file::Model;
-use crate::names::{FileName, FolderPath, folder_key};
+use crate::names::{FileName, FolderPath, MAX_PATH, folder_key};
 use crate::repo::{self, NewFile};
 use crate::status::{Source, UploadStatus};
 use crate::{Files, FilesError};
@@ -51,7 +51,8 @@ impl Files {
     /// Renames or moves a file or a folder with everything in it.
     ///
     /// # Errors
-    /// `NotFound`; `NameExists` when a folder is already there, or a folder would move into itself.
+    /// `NotFound`; `NameExists` when a folder is already there, or a folder would move into itself;
+    /// `PathTooLong` when something in the folder would lie too deep.
     pub async fn update_place(
         &self,
         user: UserId,
@@ -111,9 +112,10 @@ impl Files {
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<(), FilesError> {
         let address = |path: &str, name: &str| FolderPath::parse(path).and_then(|p| p.join(name));
-        let (Some(from), Some(to)) = (address(&folder.path, &folder.name), address(new_path, new_name))
-        else {
-            return Err(FilesError::NameExists);
+        let to = address(new_path, new_name).ok_or(FilesError::PathTooLong)?;
+        let Some(from) = address(&folder.path, &folder.name) else {
+            // Longer than a path may be, so nothing can be in it.
+            return Ok(());
         };
         if FolderPath::parse(new_path).is_some_and(|target| from.contains(&target)) {
             return Err(FilesError::NameExists);
@@ -124,6 +126,18 @@ impl Files {
         }
         let moved = |path: &str| format!("{}{}", to.as_str(), &path[from.as_str().len()..]);
         let paths: BTreeSet<&str> = inside.iter().map(|f| f.path.as_str()).collect();
+        let too_long = |file: &Model| {
+            let path = moved(&file.path);
+            let end = if file.is_folder() {
+                1 + file.name.chars().count()
+            } else {
+                0
+            };
+            path.chars().count() + end > MAX_PATH
+        };
+        if inside.iter().any(too_long) {
+            return Err(FilesError::PathTooLong);
+        }
         for path in paths {
             repo::move_files(tx, user, path, &moved(path), now).await?;
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::sea_query::Expr;
 use yunque_kernel::http::Claim;
 use yunque_kernel::queue::Job;
@@ -18,6 +18,9 @@ use crate::names::{FileName, FolderPath, object_key};
 use crate::repo::{self, Edge, NewFile};
 use crate::status::{Source, UploadStatus, reasons};
 use crate::{Files, FilesError};
+
+/// For an upload that ended with its link and is being confirmed.
+pub(super) const LINK_GRACE: TimeDelta = TimeDelta::minutes(1);
 
 /// A valid request for a presigned upload.
 #[derive(Clone, Debug)]
@@ -105,6 +108,16 @@ impl Files {
         from + self.0.settings.presign_ttl
     }
 
+    /// From then on nothing that the link brings has to be expected. Whatever the state: an object
+    /// that was removed makes room for another under the same link.
+    pub(super) fn link_closes_at(&self, file: &Model) -> DateTime<Utc> {
+        self.link_expiry(file.created_at) + LINK_GRACE
+    }
+
+    pub(super) fn link_is_open(&self, file: &Model, now: DateTime<Utc>) -> bool {
+        file.source() == Source::Presigned && now < self.link_closes_at(file)
+    }
+
     /// Confirms a presigned upload by looking at the object. Repeating it is harmless.
     ///
     /// # Errors
@@ -123,40 +136,44 @@ impl Files {
             Err(StorageError::NotFound) => return Err(FilesError::ObjectMissing),
             Err(e) => return Err(e.into()),
         };
-        if head.size != file.bytes() {
-            self.0.ctx.storage.delete(&key).await?;
-            return Err(FilesError::SizeMismatch {
-                declared: file.bytes(),
-                actual: head.size,
-            });
-        }
-        let now = self.0.ctx.clock.now();
+        let fits = head.size == file.bytes();
         let edge = Edge {
             id: file.id,
             generation: file.generation,
             from: &[UploadStatus::Pending],
-            to: UploadStatus::Completed,
-            now,
-        };
-        if !edge
-            .take(
-                self.0.ctx.db.writer(),
-                [(Column::UploadError, Expr::value(None::<String>))],
-            )
-            .await?
-        {
-            // Completed, cancelled or expired meanwhile: the row tells.
-            let file = self.get_visible(user, id).await?;
-            return if file.status() == UploadStatus::Completed {
-                Ok(file)
+            to: if fits {
+                UploadStatus::Completed
             } else {
-                Err(FilesError::NotPending)
-            };
+                UploadStatus::Pending
+            },
+            now: self.0.ctx.clock.now(),
+        };
+        // Whoever sees a wrong object raises the generation before he removes it. Another who saw the
+        // same then leaves alone what has come in its place.
+        let set = if fits {
+            (Column::UploadError, Expr::value(None::<String>))
+        } else {
+            (Column::Generation, Expr::value(file.generation + 1))
+        };
+        let taken = edge.take(self.0.ctx.db.writer(), [set]).await?;
+        if taken && !fits {
+            self.0.ctx.storage.delete(&key).await?;
         }
-        self.get_visible(user, id).await
+        // Completed, cancelled or expired meanwhile: the row tells.
+        let now = self.get_visible(user, id).await?;
+        match now.status() {
+            UploadStatus::Completed => Ok(now),
+            UploadStatus::Pending if !fits => Err(FilesError::SizeMismatch {
+                declared: file.bytes(),
+                actual: head.size,
+            }),
+            // Another request found a wrong one a moment before; what is there now has to be looked at again.
+            UploadStatus::Pending => Err(FilesError::ObjectMissing),
+            _ => Err(FilesError::NotPending),
+        }
     }
 
-    /// Gives a waiting upload up.
+    /// Gives a waiting upload up, and its bytes with it: a retry brings them again.
     ///
     /// # Errors
     /// `NotPending` once it runs, is done or has failed.
@@ -183,15 +200,23 @@ impl Files {
                         to: UploadStatus::Failed,
                         now,
                     };
-                    if !edge
-                        .take(&tx, [(Column::UploadError, Expr::value(reasons::CANCELLED))])
-                        .await?
-                    {
+                    let set = [
+                        (Column::UploadError, Expr::value(reasons::CANCELLED)),
+                        (Column::StagedRef, Expr::value(None::<String>)),
+                    ];
+                    if !edge.take(&tx, set).await? {
                         return Err(FilesError::NotPending);
+                    }
+                    // The space is free, so nothing of it may stay occupied.
+                    if let Some(reference) = &file.staged_ref {
+                        this.0.staging.discard(&tx, reference).await?;
                     }
                     this.0.accounts.release_space(&tx, user, file.bytes()).await?;
                     let subject = upload_subject(file.id, file.generation);
                     this.0.ctx.queue.withdraw(&tx, UploadFile::KIND, &subject).await?;
+                    if file.source() == Source::Presigned {
+                        this.enqueue_purge(&tx, &file).await?;
+                    }
                     repo::find_visible(&tx, user, id)
                         .await?
                         .ok_or(FilesError::NotFound)

@@ -90,6 +90,15 @@ impl Files {
         Ok(repo::list_by_ids(self.0.ctx.db.reader(), user, ids).await?)
     }
 
+    /// Bytes that the user may still store, as of now.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn space_left(&self, user: UserId) -> Result<u64, FilesError> {
+        let info = self.storage_info(user).await?;
+        Ok(u64::try_from(info.quota.saturating_sub(info.used_space)).unwrap_or(0))
+    }
+
     /// # Errors
     /// As the database says.
     pub async fn storage_info(&self, user: UserId) -> Result<StorageInfo, FilesError> {

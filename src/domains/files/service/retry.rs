@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sea_orm::ConnectionTrait;
 use sea_orm::sea_query::Expr;
 use yunque_kernel::http::Claim;
 use yunque_kernel::queue::Job;
@@ -33,7 +34,7 @@ impl Files {
     /// The file cannot be uploaded again.
     pub async fn retry_size(&self, place: &Placement, id: FileId) -> Result<u64, FilesError> {
         let file = self.get_visible(place.user, id).await?;
-        self.may_restart(&file).await?;
+        self.may_restart(self.0.ctx.db.reader(), &file).await?;
         Ok(file.bytes())
     }
 
@@ -62,7 +63,7 @@ impl Files {
                     .restart_in(&tx, &place, id, content.as_ref().as_ref())
                     .await?;
                 claim.store(&tx, 200, &answer(&restarted)).await?;
-                tx.after_commit(move || content.iter().for_each(Staged::keep));
+                content.iter().for_each(Staged::keep);
                 Ok::<_, FilesError>(restarted)
             }
         })
@@ -80,7 +81,7 @@ impl Files {
         let file = repo::find_visible(tx, place.user, id)
             .await?
             .ok_or(FilesError::NotFound)?;
-        self.may_restart(&file).await?;
+        self.may_restart(tx, &file).await?;
         let now = self.0.ctx.clock.now();
         let reference = match (content, &file.staged_ref) {
             (Some(staged), _) if staged.size != file.bytes() => {
@@ -90,7 +91,7 @@ impl Files {
                 });
             }
             (Some(staged), _) => staged.reference.clone(),
-            (None, Some(reference)) if self.0.staging.has(reference).await? => reference.clone(),
+            (None, Some(reference)) if self.0.staging.has(tx, reference).await? => reference.clone(),
             (None, _) => return Err(FilesError::ContentRequired),
         };
         if file.status() == Failed {
@@ -141,7 +142,7 @@ impl Files {
 
     /// Only an upload whose job runs at this moment is in progress; one that lost its worker may
     /// be restarted.
-    async fn may_restart(&self, file: &Model) -> Result<(), FilesError> {
+    async fn may_restart(&self, conn: &impl ConnectionTrait, file: &Model) -> Result<(), FilesError> {
         match file.status() {
             _ if file.is_folder() => Err(FilesError::IsFolder),
             Completed => Err(FilesError::AlreadyCompleted),
@@ -149,13 +150,8 @@ impl Files {
             Pending | Failed => Ok(()),
             Uploading => {
                 let subject = upload_subject(file.id, file.generation);
-                let running = self
-                    .0
-                    .ctx
-                    .queue
-                    .is_running(self.0.ctx.db.reader(), UploadFile::KIND, &subject)
-                    .await?;
-                if running {
+                let queue = &self.0.ctx.queue;
+                if queue.is_running(conn, UploadFile::KIND, &subject).await? {
                     Err(FilesError::InProgress)
                 } else {
                     Ok(())

@@ -2,13 +2,15 @@
 //! the daily recount of used space.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use yunque_kernel::queue::{Job, NewJob};
 use yunque_kernel::{DbError, FileId, Tx, UserId};
 
+use super::presign::LINK_GRACE;
 use super::upload::upload_job;
+use crate::entity::file::Model;
 use crate::jobs::{UploadFile, upload_subject};
 use crate::status::reasons;
 use crate::{Files, FilesError, PurgeObject, repo};
@@ -16,6 +18,8 @@ use crate::{Files, FilesError, PurgeObject, repo};
 const PAGE: u64 = 500;
 /// Staged bytes without a row are this old before they are removed: an upload may be on its way.
 const ORPHAN_AGE: Duration = Duration::from_secs(3600);
+/// Names of staged files that are looked up together.
+const NAMES: usize = 1000;
 
 impl Files {
     /// Runs all sweeps once.
@@ -77,19 +81,19 @@ impl Files {
                 return Ok(revived);
             };
             after = last.id;
-            let jobs: Vec<_> = page.iter().map(|f| PurgeObject { file_id: f.id }).collect();
-            let wanted: Vec<String> = jobs.iter().filter_map(Job::subject).collect();
+            let subject = |file: &Model| PurgeObject { file_id: file.id }.subject();
+            let wanted: Vec<String> = page.iter().filter_map(subject).collect();
             let live = self
                 .0
                 .ctx
                 .queue
                 .unfinished_among(PurgeObject::KIND, &wanted)
                 .await?;
-            for job in jobs
+            for file in page
                 .iter()
-                .filter(|j| j.subject().is_some_and(|s| !live.contains(&s)))
+                .filter(|f| subject(f).is_some_and(|s| !live.contains(&s)))
             {
-                let new = NewJob::new(job).dedupe(format!("purge:{}", job.file_id));
+                let new = self.purge_job(file).dedupe(format!("purge:{}", file.id));
                 revived += u64::from(self.enqueue_alone(new).await?);
             }
         }
@@ -105,10 +109,9 @@ impl Files {
         .await
     }
 
-    /// Presigned uploads whose link ran out fail and free their space; the object, if any, goes.
+    /// Presigned uploads whose link ran out fail and free their space; the object, if any, goes by job.
     async fn expire_presigned(&self) -> Result<u64, FilesError> {
-        // A minute more, for an upload that ended with the link and is being completed.
-        let before = self.0.ctx.clock.now() - self.0.settings.presign_ttl - TimeDelta::minutes(1);
+        let before = self.0.ctx.clock.now() - self.0.settings.presign_ttl - LINK_GRACE;
         let mut expired = 0;
         for file in repo::list_expired_presigned(self.0.ctx.db.reader(), before, PAGE).await? {
             let this = self.clone();
@@ -119,17 +122,18 @@ impl Files {
                 .db
                 .write("file.expire", move |tx: Tx| {
                     let (this, row) = (this.clone(), row.clone());
-                    async move { this.fail_file(&tx, &row, row.generation, reasons::EXPIRED).await }
+                    async move {
+                        let failed = this
+                            .fail_file(&tx, &row, row.generation, reasons::EXPIRED)
+                            .await?;
+                        if failed {
+                            this.enqueue_purge(&tx, &row).await?;
+                        }
+                        Ok::<_, DbError>(failed)
+                    }
                 })
                 .await?;
-            if done {
-                expired += 1;
-                if let Some(key) = &file.object_key
-                    && let Err(e) = self.0.ctx.storage.delete(key).await
-                {
-                    tracing::warn!(error = %e, file.id = file.id, "object of an expired upload stays for the purge");
-                }
-            }
+            expired += u64::from(done);
         }
         Ok(expired)
     }
@@ -160,11 +164,23 @@ impl Files {
         Ok(dropped)
     }
 
-    /// Files of the staging folder that no row refers to: accepted requests always have one.
+    /// Files of the staging folder that no row refers to: accepted requests always have one. All old
+    /// ones are looked at, because while storage is away any number of them may be wanted.
     async fn drop_orphans(&self) -> Result<u64, FilesError> {
         let staging = self.0.staging.clone();
-        let names = tokio::task::spawn_blocking(move || staging.old_files(ORPHAN_AGE, 1000)).await;
-        let names = names.map_err(std::io::Error::other)??;
+        let mut walk = blocking(move || staging.old_files(ORPHAN_AGE)).await?;
+        let mut dropped = 0;
+        loop {
+            let names;
+            (walk, names) = blocking(move || walk.page(NAMES).map(|names| (walk, names))).await?;
+            if names.is_empty() {
+                return Ok(dropped);
+            }
+            dropped += self.drop_unreferenced(&names).await?;
+        }
+    }
+
+    async fn drop_unreferenced(&self, names: &[String]) -> Result<u64, FilesError> {
         let identity = self.0.staging.folder().identity();
         let references: Vec<String> = names.iter().map(|n| format!("{identity}/{n}")).collect();
         let mut used = BTreeSet::new();
@@ -217,4 +233,11 @@ impl Files {
             })
             .await
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, FilesError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(io::Error::other)??)
 }

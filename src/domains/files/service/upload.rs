@@ -136,6 +136,11 @@ impl Files {
         let Some(file) = file.filter(|f| f.deleted_at.is_none()) else {
             return Err(JobError::fail("the file is gone"));
         };
+        if file.staged_ref.is_none() {
+            return Err(JobError::fail(
+                "the bytes were dropped; the owner has to bring them again",
+            ));
+        }
         if !self
             .0
             .accounts

@@ -88,23 +88,12 @@ impl Folder {
         }
     }
 
-    pub(super) fn old_files(&self, age: Duration, max: usize) -> io::Result<Vec<String>> {
-        let before = SystemTime::now()
-            .checked_sub(age)
-            .unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut old = Vec::new();
-        for entry in std::fs::read_dir(&self.0.root)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let modified = entry.metadata().and_then(|m| m.modified());
-            if name != IDENTITY_FILE && modified.is_ok_and(|at| at < before) {
-                old.push(name);
-                if old.len() == max {
-                    break;
-                }
-            }
-        }
-        Ok(old)
+    pub(super) fn old_files(&self, age: Duration) -> io::Result<OldFiles> {
+        let before = SystemTime::now().checked_sub(age);
+        Ok(OldFiles {
+            entries: std::fs::read_dir(&self.0.root)?,
+            before: before.unwrap_or(SystemTime::UNIX_EPOCH),
+        })
     }
 
     /// Names come from our own references; anything else never leaves the folder.
@@ -112,6 +101,34 @@ impl Folder {
         let plain = name.strip_suffix(".tmp").unwrap_or(name);
         let ok = plain.len() == 32 && plain.bytes().all(|b| b.is_ascii_hexdigit());
         ok.then(|| self.0.root.join(name))
+    }
+}
+
+/// A walk through old files. However many there are, a page of names is all that is in memory.
+#[derive(Debug)]
+pub struct OldFiles {
+    entries: std::fs::ReadDir,
+    before: SystemTime,
+}
+
+impl OldFiles {
+    /// The next names, at most `max`; none at the end. Blocks.
+    ///
+    /// # Errors
+    /// The folder cannot be listed any more.
+    pub fn page(&mut self, max: usize) -> io::Result<Vec<String>> {
+        let mut old = Vec::new();
+        while old.len() < max
+            && let Some(entry) = self.entries.next()
+        {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let modified = entry.metadata().and_then(|m| m.modified());
+            if name != IDENTITY_FILE && modified.is_ok_and(|at| at < self.before) {
+                old.push(name);
+            }
+        }
+        Ok(old)
     }
 }
 
@@ -139,6 +156,14 @@ impl Guard {
         std::fs::rename(self.incoming(), root.join(&self.name))?;
         std::fs::File::open(root)?.sync_all()?;
         Ok(self.name.clone())
+    }
+
+    /// Makes the published file look new.
+    pub fn touch(&self) -> io::Result<()> {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(self.folder.0.root.join(&self.name))?;
+        file.set_modified(SystemTime::now())
     }
 
     /// The file outlives this guard.

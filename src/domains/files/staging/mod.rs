@@ -29,11 +29,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 use yunque_kernel::{Db, DbError, Tx};
 
 pub use contents::{JsonContents, Spooled, Upload};
-pub use folder::Folder;
+pub use folder::{Folder, OldFiles};
 pub use intake::Intake;
 pub use spool::Spool;
 
@@ -63,7 +64,7 @@ pub struct Staged {
     pub sha256: [u8; 32],
     /// Rows for the accepting transaction; empty when the bytes are in the folder.
     chunks: Vec<Bytes>,
-    /// Removes the file unless the transaction committed.
+    /// Removes the file unless the request was accepted.
     guard: Option<folder::Guard>,
 }
 
@@ -89,16 +90,21 @@ impl Staged {
         blobs::insert(tx, &bodies.collect::<Vec<_>>(), now).await
     }
 
-    /// The accepting transaction committed; the file stays.
+    /// The file stays: the last act of the accepting transaction, before its commit. A connection
+    /// may die when the server has committed and has not said so, and then nobody here knows; a file
+    /// too many is removed by the sweep, a file that is missing is lost.
     pub fn keep(&self) {
         if let Some(guard) = &self.guard {
             guard.keep();
         }
     }
 
-    /// Is this body a set of rows?
-    pub fn in_database(&self) -> bool {
-        self.guard.is_none()
+    /// Tells the sweep that this is still wanted. Blocks, but not for long.
+    ///
+    /// # Errors
+    /// The file is gone.
+    pub fn touch(&self) -> io::Result<()> {
+        self.guard.as_ref().map_or(Ok(()), folder::Guard::touch)
     }
 }
 
@@ -171,9 +177,9 @@ impl Staging {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn has(&self, reference: &str) -> Result<bool, DbError> {
+    pub async fn has(&self, conn: &impl ConnectionTrait, reference: &str) -> Result<bool, DbError> {
         match reference.split_once('/') {
-            Some(("db", _)) => blobs::exists(self.db.reader(), reference).await,
+            Some(("db", _)) => blobs::exists(conn, reference).await,
             Some((identity, name)) if identity == self.folder.identity() => Ok(self.folder.has(name)),
             // Another host's folder: its worker will find out.
             Some(_) => Ok(true),
@@ -223,12 +229,12 @@ impl Staging {
         blobs::delete(tx, rows).await
     }
 
-    /// Names of files in the folder older than `age`, at most `max`.
+    /// The files of the folder that are older than `age`, page by page.
     ///
     /// # Errors
     /// The folder cannot be listed.
-    pub fn old_files(&self, age: Duration, max: usize) -> io::Result<Vec<String>> {
-        self.folder.old_files(age, max)
+    pub fn old_files(&self, age: Duration) -> io::Result<OldFiles> {
+        self.folder.old_files(age)
     }
 }
 

@@ -118,15 +118,31 @@ impl Limits {
     /// # Errors
     /// 429 with `Retry-After`.
     pub fn quick(&self, bucket: Bucket, user: UserId) -> Result<(), ApiError> {
-        let limiter = match bucket {
-            Bucket::FileCreate => &self.0.file_create,
-            Bucket::ChatSend => &self.0.chat_send,
-            _ => return Err(ApiError::internal("a strict bucket was used as a quick one")),
-        };
+        let limiter = self.limiter(bucket)?;
         if !self.0.settings.enabled {
             return Ok(());
         }
         limiter.hit(Subject::User(user.0)).into_result().map(drop)
+    }
+
+    /// What a batch holds besides the one that [`Limits::quick`] counted: all of it or nothing.
+    ///
+    /// # Errors
+    /// See [`Limits::quick`].
+    pub fn quick_rest(&self, bucket: Bucket, user: UserId, rest: usize) -> Result<(), ApiError> {
+        let limiter = self.limiter(bucket)?;
+        if !self.0.settings.enabled {
+            return Ok(());
+        }
+        limiter.hit_many(Subject::User(user.0), u32::try_from(rest).unwrap_or(u32::MAX))
+    }
+
+    fn limiter(&self, bucket: Bucket) -> Result<&quick::Quick, ApiError> {
+        match bucket {
+            Bucket::FileCreate => Ok(&self.0.file_create),
+            Bucket::ChatSend => Ok(&self.0.chat_send),
+            _ => Err(ApiError::internal("a strict bucket was used as a quick one")),
+        }
     }
 
     /// One request of a user, or of an address when there is no user. `None` when limiting is off.

@@ -90,7 +90,22 @@ impl Quick {
         if self.hits.fetch_add(1, Ordering::Relaxed) >= HITS_PER_SWEEP {
             self.sweep();
         }
-        let outcome: Result<StateSnapshot, NotUntil<Nanos>> = self.limiter.check_key(&subject);
+        self.verdict(self.limiter.check_key(&subject))
+    }
+
+    /// Many at once, all of them or none. One hit less than the bucket holds is the most that is asked
+    /// for, so that those who bring more pass when it is full but for the hit that announced them.
+    pub fn hit_many(&self, subject: Subject, hits: u32) -> Result<(), ApiError> {
+        let Some(hits) = NonZeroU32::new(hits.min(self.rate.burst.saturating_sub(1))) else {
+            return Ok(());
+        };
+        match self.limiter.check_key_n(&subject, hits) {
+            Ok(outcome) => self.verdict(outcome).into_result().map(drop),
+            Err(e) => Err(ApiError::internal(e.to_string())),
+        }
+    }
+
+    fn verdict(&self, outcome: Result<StateSnapshot, NotUntil<Nanos>>) -> Verdict {
         match outcome {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();

@@ -57,6 +57,23 @@ fn a_bucket_empties_and_fills_again() {
 }
 
 #[test]
+fn many_hits_count_all_together_or_not_at_all() {
+    let clock = Clock::default();
+    let quick = Quick::new(Rate::new(60, Duration::from_secs(60)), clock.clone());
+    let user = Subject::User(1);
+    assert!(quick.hit_many(user, 50).is_ok());
+    let refused = quick.hit_many(user, 20).expect_err("ten are left");
+    assert_eq!((refused.status, refused.code), (429, "throttled"));
+    assert_eq!(quick.hit(user).remaining, 9);
+    assert!(quick.hit_many(user, 0).is_ok());
+    // More than the bucket holds pass when it is full but for one.
+    clock.advance(Duration::from_secs(3600));
+    quick.hit(user);
+    assert!(quick.hit_many(user, 1000).is_ok());
+    assert!(quick.hit(user).into_result().is_err());
+}
+
+#[test]
 fn a_burst_may_be_larger_than_a_second() {
     let clock = Clock::default();
     let rate = Rate {
