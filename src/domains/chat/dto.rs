@@ -82,7 +82,8 @@ pub struct ChatUpdatedOut {
 
 /// The beginning of a content.
 pub fn preview(content: &str) -> String {
-    content.chars().take(PREVIEW).collect()
+    let end = content.char_indices().nth(PREVIEW);
+    content[..end.map_or(content.len(), |(at, _)| at)].to_owned()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod columns;
 mod connect;
 pub mod dialect;
 mod error;
+mod fixed;
 pub mod inspect;
 mod lane;
 mod meta;
@@ -32,6 +33,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tracing::Instrument;
 
 pub use error::DbError;
+pub use fixed::FixedText;
 pub use meta::Meta;
 pub use settings::{DbSettings, SqliteSync};
 pub use tx::Tx;

@@ -94,7 +94,10 @@ async fn only_completed_files_have_a_link() {
     oss.recover();
     alice
         .client
-        .post(&format!("/file/{id}/retry_upload/"), json!({}))
+        .post(
+            &format!("/file/{id}/retry_upload/"),
+            json!({ "file_content": "YWJj" }),
+        )
         .await
         .expect(200);
     reaches(&alice.client, id, "completed").await;

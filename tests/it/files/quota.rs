@@ -217,7 +217,7 @@ async fn a_stream_that_cannot_fit_is_refused_before_it_ends() {
     };
     let file = part("file", "; filename=\"a.bin\"\r\nContent-Type: a/b");
     let declared = format!("{}200000\r\n{file}", part("size", ""));
-    for (fields, sent) in [(declared, 0), (file, 200_000)] {
+    for fields in [declared, file] {
         let head = format!(
             "POST /file/upload/ HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\
              Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n{fields}",
@@ -225,7 +225,7 @@ async fn a_stream_that_cannot_fit_is_refused_before_it_ends() {
         );
         let mut socket = tokio::net::TcpStream::connect(host).await.unwrap();
         let mut begin = head.into_bytes();
-        begin.extend(noise(1, sent));
+        begin.extend(noise(1, 200_000));
         tokio::io::AsyncWriteExt::write_all(&mut socket, &begin)
             .await
             .unwrap();

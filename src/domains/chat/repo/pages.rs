@@ -11,7 +11,7 @@ use sea_orm::{
     Condition, ConnectionTrait, DbBackend, DbErr, JoinType, QueryOrder, QueryResult, QuerySelect, QueryTrait,
     TryGetable,
 };
-use yunque_kernel::db::dialect;
+use yunque_kernel::db::{FixedText, dialect};
 use yunque_kernel::http::Page;
 use yunque_kernel::{ChatRoomId, DbError, UserId};
 
@@ -26,6 +26,10 @@ const OWN: &str = "own";
 const CHOSEN: &str = "chosen";
 const MESSAGE: &str = "message";
 const REPLIED: &str = "replied";
+
+/// What is asked most: the newest messages, and all rooms that somebody sees.
+static NEWEST: FixedText<4> = FixedText::new();
+static LIST: FixedText<3> = FixedText::new();
 
 /// As [`shown`] takes them.
 const SHOWN: [message::Column; 14] = {
@@ -130,7 +134,19 @@ pub async fn find_page(
     window: Window,
     limit: u64,
 ) -> Result<Option<(PageRoom, Vec<PageMessage>)>, DbError> {
-    let rows = conn.query_all(&page(room, user, filter, window, limit)).await?;
+    let backend = conn.get_database_backend();
+    let statement = match window {
+        // Nothing is ever removed from a room, so a page is a range of numbers.
+        Window::Newest { skip } if filter.is_empty() => {
+            let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+            let numbers = [room.0, user.0, number(skip.saturating_add(limit)), number(skip)];
+            NEWEST.with(backend, numbers, |[room, user, from, to]| {
+                backend.build(&newest(room, user, from, to))
+            })
+        }
+        _ => backend.build(&filtered(room.0, user.0, filter, window, limit)),
+    };
+    let rows = conn.query_all_raw(statement).await?;
     let Some(first) = rows.first() else {
         return Ok(None);
     };
@@ -161,55 +177,51 @@ pub async fn find_page(
     Ok(Some((room, messages)))
 }
 
+/// Messages from so many before the newest one up to so many before it.
+fn newest(room: i64, user: i64, from: i64, to: i64) -> SelectStatement {
+    let back = |by: i64| Expr::col((ROOM, room::Column::LastSeq)).sub(by);
+    let seq = || Expr::col((MESSAGE, message::Column::Seq));
+    let of_room = Expr::col((MESSAGE, message::Column::RoomId)).equals((ROOM, room::Column::Id));
+    let chosen = Condition::all()
+        .add(of_room)
+        .add(seq().gt(back(from)))
+        .add(seq().lte(back(to)));
+    with_messages(in_room(room, user), chosen)
+}
+
+fn filtered(room: i64, user: i64, filter: &MessageFilter, window: Window, limit: u64) -> SelectStatement {
+    let ids = windowed(room, filter, window, limit)
+        .select_only()
+        .columns([message::Column::RoomId, message::Column::Id])
+        .into_query();
+    let of_room = Expr::col((CHOSEN, message::Column::RoomId)).equals((ROOM, room::Column::Id));
+    let mut select = in_room(room, user);
+    select.join_subquery(JoinType::LeftJoin, ids, CHOSEN, of_room.into_condition());
+    let chosen = Expr::col((MESSAGE, message::Column::Id)).equals((CHOSEN, message::Column::Id));
+    with_messages(select, chosen.into_condition())
+}
+
 /// The room is the one row that all else is joined to, so there is one without messages as well. The
 /// rows come in any order.
-fn page(
-    room: ChatRoomId,
-    user: UserId,
-    filter: &MessageFilter,
-    window: Window,
-    limit: u64,
-) -> SelectStatement {
-    let room_id = || Expr::col((ROOM, room::Column::Id));
-    let column = |of: &'static str, column: message::Column| Expr::col((of, column));
+fn in_room(room: i64, user: i64) -> SelectStatement {
     let own = Condition::all()
         .add(Expr::col((OWN, member::Column::RoomId)).equals((ROOM, room::Column::Id)))
-        .add(Expr::col((OWN, member::Column::UserId)).eq(user.0));
-    let mut select = Query::select();
-    select
+        .add(Expr::col((OWN, member::Column::UserId)).eq(user));
+    Query::select()
         .columns([room::Column::Name, room::Column::RoomType, room::Column::LastSeq].map(|c| (ROOM, c)))
         .column((OWN, member::Column::IsBanned))
-        .columns(SHOWN.map(|c| (MESSAGE, c)))
-        .columns(PREVIEW.map(|c| (REPLIED, c)))
         .from_as(room::Entity, ROOM)
         .join_as(JoinType::LeftJoin, member::Entity, OWN, own)
-        .and_where(room_id().eq(room.0));
-    let of_room = column(MESSAGE, message::Column::RoomId).equals((ROOM, room::Column::Id));
-    let chosen = match window {
-        // Nothing is ever removed from a room, so a page is a range of numbers.
-        Window::Newest { skip } if filter.is_empty() => {
-            let back =
-                |by: u64| Expr::col((ROOM, room::Column::LastSeq)).sub(i64::try_from(by).unwrap_or(i64::MAX));
-            let seq = || column(MESSAGE, message::Column::Seq);
-            Condition::all()
-                .add(of_room)
-                .add(seq().gt(back(skip.saturating_add(limit))))
-                .add(seq().lte(back(skip)))
-        }
-        _ => {
-            let ids = windowed(room.0, filter, window, limit)
-                .select_only()
-                .columns([message::Column::RoomId, message::Column::Id])
-                .into_query();
-            let in_room = Expr::col((CHOSEN, message::Column::RoomId)).equals((ROOM, room::Column::Id));
-            select.join_subquery(JoinType::LeftJoin, ids, CHOSEN, in_room.into_condition());
-            column(MESSAGE, message::Column::Id)
-                .equals((CHOSEN, message::Column::Id))
-                .into_condition()
-        }
-    };
+        .and_where(Expr::col((ROOM, room::Column::Id)).eq(room))
+        .take()
+}
+
+fn with_messages(mut select: SelectStatement, chosen: Condition) -> SelectStatement {
+    let column = |of: &'static str, column: message::Column| Expr::col((of, column));
     let replied = column(REPLIED, message::Column::Id).equals((MESSAGE, message::Column::ReplyToId));
     select
+        .columns(SHOWN.map(|c| (MESSAGE, c)))
+        .columns(PREVIEW.map(|c| (REPLIED, c)))
         .join_as(JoinType::LeftJoin, message::Entity, MESSAGE, chosen)
         .join_as(JoinType::LeftJoin, message::Entity, REPLIED, replied);
     select
@@ -242,7 +254,7 @@ pub struct Reading {
 }
 
 /// A page of the active rooms that a user may see, newest first, and how many there are: by one
-/// statement, and a second one from beyond the end.
+/// statement for the last page, by two for the others.
 pub async fn list_rooms(
     conn: &impl ConnectionTrait,
     user: UserId,
@@ -250,26 +262,48 @@ pub async fn list_rooms(
     page: Page,
 ) -> Result<(Vec<ListedRoom>, u64), DbError> {
     let backend = conn.get_database_backend();
-    let found = conn
-        .query_all_raw(dialect::limited(backend, &listed(backend, user, filter, page)))
-        .await?;
-    let mut rooms = Vec::with_capacity(found.len());
-    let mut total: Option<i64> = None;
-    for row in &found {
-        let mut columns = Columns::of(row);
-        total = Some(columns.take()?);
-        rooms.push(listed_room(&mut columns)?);
-    }
-    let total = match total {
-        Some(total) => total,
-        None if page.offset() == 0 => 0,
-        None => {
-            let counted = conn.query_all(&counted(backend, user, filter)).await?;
-            let row = counted.first().map(Columns::of);
-            row.map_or(Ok(0), |mut columns| columns.take())?
-        }
+    let build = |[user, offset, limit]: [i64; 3]| {
+        let select = listed(
+            backend,
+            UserId(user),
+            filter,
+            offset.unsigned_abs(),
+            limit.unsigned_abs(),
+        );
+        dialect::limited(backend, &select)
     };
-    Ok((rooms, total.unsigned_abs()))
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    // One more than is shown tells whether there are more, which are counted then.
+    let numbers = [user.0, number(page.offset()), number(page.limit() + 1)];
+    let statement = match filter.is_empty() {
+        true => LIST.with(backend, numbers, build),
+        false => build(numbers),
+    };
+    let found = conn.query_all_raw(statement).await?;
+    let shown = found
+        .len()
+        .min(usize::try_from(page.limit()).unwrap_or(usize::MAX));
+    let is_end = shown == found.len() && (shown > 0 || page.offset() == 0);
+    let total = match is_end {
+        true => page.offset() + shown as u64,
+        false => count_visible(conn, user, filter).await?,
+    };
+    let rooms = found[..shown]
+        .iter()
+        .map(|row| listed_room(&mut Columns::of(row)));
+    Ok((rooms.collect::<Result<_, _>>()?, total))
+}
+
+async fn count_visible(
+    conn: &impl ConnectionTrait,
+    user: UserId,
+    filter: &RoomFilter,
+) -> Result<u64, DbError> {
+    let select = visible(conn.get_database_backend(), user, filter)
+        .select_only()
+        .expr(Expr::col(Asterisk).count());
+    let counted: Vec<i64> = select.into_tuple().all(conn).await?;
+    Ok(counted.first().map_or(0, |n| n.unsigned_abs()))
 }
 
 fn listed_room(columns: &mut Columns<'_>) -> Result<ListedRoom, DbErr> {
@@ -296,20 +330,13 @@ fn listed_room(columns: &mut Columns<'_>) -> Result<ListedRoom, DbErr> {
     })
 }
 
-fn counted(backend: DbBackend, user: UserId, filter: &RoomFilter) -> SelectStatement {
-    visible(backend, user, filter)
-        .select_only()
-        .expr(Expr::col(Asterisk).count())
-        .into_query()
-}
-
 /// Those who are banned from a room are not shown it, so whoever has a row there is a member.
-fn listed(backend: DbBackend, user: UserId, filter: &RoomFilter, page: Page) -> SelectStatement {
+fn listed(backend: DbBackend, user: UserId, filter: &RoomFilter, offset: u64, limit: u64) -> SelectStatement {
     let mut select = visible(backend, user, filter)
         .select_only()
         .order_by_desc(room::Column::Id)
-        .offset(page.offset())
-        .limit(page.limit())
+        .offset(offset)
+        .limit(limit)
         .into_query();
     // What was said in a room is for its members.
     let last = Condition::all()
@@ -320,8 +347,6 @@ fn listed(backend: DbBackend, user: UserId, filter: &RoomFilter, page: Page) -> 
         .add(Expr::col((member::Entity, member::Column::Id)).is_not_null());
     use room::Column::*;
     select
-        // Counted apart from the page: a count over all rows would read all of every row.
-        .expr(subquery(counted(backend, user, filter)))
         .columns(
             [
                 Id,

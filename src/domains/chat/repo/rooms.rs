@@ -82,6 +82,13 @@ pub struct RoomFilter {
     pub search: Option<String>,
 }
 
+impl RoomFilter {
+    /// Nothing is left out.
+    pub fn is_empty(&self) -> bool {
+        self.scope == RoomScope::All && self.room_type.is_none() && self.search.is_none()
+    }
+}
+
 /// The active rooms that a user may see, each with the user's row: it is banned in none of them.
 pub(super) fn visible(backend: DbBackend, user: UserId, filter: &RoomFilter) -> Select<room::Entity> {
     let mine = Condition::all()

@@ -258,11 +258,6 @@ impl UploadApi {
                 };
                 // What is wrong by now is refused before the bytes come.
                 fields.labels(&told)?;
-                if most.is_some_and(|most| fields.size.is_some_and(|size| size > most)) {
-                    return Err(FilesError::QuotaExceeded.into());
-                }
-                // With a declared size the file is compared with that first, as a whole.
-                let most = most.filter(|_| fields.size.is_none());
                 file = Some((told, self.take_file(part, body.fault(), most).await?));
             } else {
                 while_wanted(file.as_ref(), body.skip(part)).await?;
