@@ -67,17 +67,24 @@ impl RoomSocket {
     }
 
     async fn typing(&self, peer: &Peer, room: i64, seat: &mut Seat, is_typing: bool) -> Result<(), ApiError> {
-        if seat.typing.set(is_typing) {
-            if is_typing {
-                let standing = self.chat.standing(&peer.caller, ChatRoomId(room)).await?;
-                if let Err(error) = standing.speak(self.chat.now()) {
-                    seat.typing.take_back();
-                    return Err(error.into());
-                }
-            }
-            self.tell_typing(peer, room, is_typing);
+        let was_told = seat.typing.is_told();
+        if !seat.typing.set(is_typing) {
+            return Ok(());
         }
+        if is_typing && let Err(error) = self.may_speak(peer, room).await {
+            seat.typing.take_back();
+            if was_told {
+                self.tell_typing(peer, room, false);
+            }
+            return Err(error.into());
+        }
+        self.tell_typing(peer, room, is_typing);
         Ok(())
+    }
+
+    async fn may_speak(&self, peer: &Peer, room: i64) -> Result<(), ChatError> {
+        let standing = self.chat.standing(&peer.caller, ChatRoomId(room)).await?;
+        standing.speak(self.chat.now()).map(drop)
     }
 
     fn tell_typing(&self, peer: &Peer, room: i64, is_typing: bool) {
@@ -206,9 +213,14 @@ impl Endpoint for RoomSocket {
     }
 
     async fn on_alarm(&self, peer: &Peer, room: i64, seat: &mut Seat) {
-        if let Some(is_typing) = seat.typing.ring() {
-            self.tell_typing(peer, room, is_typing);
+        let Some(is_typing) = seat.typing.ring() else {
+            return;
+        };
+        if is_typing && self.may_speak(peer, room).await.is_err() {
+            seat.typing.take_back();
+            return;
         }
+        self.tell_typing(peer, room, is_typing);
     }
 
     async fn on_close(&self, peer: &Peer, room: i64, mut seat: Seat) {

@@ -32,7 +32,8 @@ const RENEWED: usize = 500;
 /// KEYS[1] the hash; ARGV: what to do, the instance, for how long a note counts (ms), then users.
 ///
 /// * `enter`, `leave`: 1 when no other instance has the user, and how many users there are.
-/// * `renew`: 0 and how many users there are.
+/// * `keep`, `renew`: 0 and how many users there are; `renew` also removes those of instances that
+///   died, which would be counted for as long as anybody is there.
 /// * `list`: the users.
 const SCRIPT: &str = r"
 local what, instance, note = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -330,8 +331,9 @@ async fn renew(inner: Weak<Inner>) {
                 .collect()
         };
         for (topic, users) in here {
-            for some in users.chunks(RENEWED) {
-                presence.tell("renew", &topic, some).await;
+            for (n, some) in users.chunks(RENEWED).enumerate() {
+                let what = if n == 0 { "renew" } else { "keep" };
+                presence.tell(what, &topic, some).await;
             }
         }
     }

@@ -36,7 +36,7 @@ use crate::telemetry::Metrics;
 use state::{State, Take};
 
 /// How long a gap may close by itself.
-pub(super) const REORDER: Duration = Duration::from_millis(20);
+const REORDER: Duration = Duration::from_millis(20);
 /// How long a new room waits to hear other instances.
 const SETTLE: Duration = Duration::from_secs(1);
 /// A pass over so many sockets that it takes longer pauses afterwards, for as long as it took and at most that long:
@@ -168,6 +168,15 @@ impl Room {
     /// The database's.
     pub async fn catch_up(&self) -> Result<(), ApiError> {
         let _one = self.repairing.lock().await;
+        self.catch_up_messages().await?;
+        if self.lock().misses_changes() {
+            self.catch_up_changes().await?;
+        }
+        Ok(())
+    }
+
+    /// Only by who is repairing.
+    async fn catch_up_messages(&self) -> Result<(), ApiError> {
         loop {
             let (position, newest_waiting) = {
                 let state = self.lock();
@@ -196,16 +205,12 @@ impl Room {
             }
             state.hand_out(&out);
             if !more && state.waiting.is_empty() {
-                break;
+                return Ok(());
             }
         }
-        if self.lock().misses_changes() {
-            self.catch_up_changes().await?;
-        }
-        Ok(())
     }
 
-    /// Tells the sockets what changes they missed, if they did.
+    /// Tells the sockets what changes they missed, if they did. Only by who is repairing.
     async fn catch_up_changes(&self) -> Result<(), ApiError> {
         let whole_at = Instant::now();
         let Some(stored) = self.stored_tip().await? else {
@@ -219,6 +224,11 @@ impl Room {
             state.whole_at.elapsed()
         };
         let mut out = self.log.changed(self.id, within).await?;
+        if self.tip().position < stored.position {
+            // Those changes are about messages up to there. One of them that came later by itself
+            // would come as it was sent.
+            self.catch_up_messages().await?;
+        }
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.tip.changes < stored.changes {

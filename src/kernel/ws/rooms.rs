@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::endpoint::{Log, Tip};
 use super::line::Line;
-use super::room::{REORDER, Room};
+use super::room::Room;
 use crate::error::ApiError;
 use crate::realtime::Hub;
 use crate::telemetry::Metrics;
 
 /// Rooms compared by one query.
 const COMPARED: usize = 500;
+/// How long a change that the database knows of may take to come by itself.
+const ON_THE_WAY: Duration = Duration::from_millis(250);
 
 /// All open rooms of the process.
 pub(super) struct Rooms {
@@ -123,8 +126,8 @@ async fn compare(rooms: &[Arc<Room>]) {
         .iter()
         .any(|(room, changes)| room.tip().changes < *changes)
     {
-        // Those of just now are on their way; and asking for them all means asking everybody again.
-        tokio::time::sleep(REORDER).await;
+        // Those of just now are on their way; and asking for them means asking everybody again.
+        tokio::time::sleep(ON_THE_WAY).await;
     }
     for (room, changes) in changed {
         room.has_changes(changes, asked).await;

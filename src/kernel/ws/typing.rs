@@ -43,7 +43,12 @@ impl Typing {
         self.told_at.map(|at| at + TOLD_EVERY)
     }
 
-    /// The user may not type here, and nobody was told that he does.
+    /// Do the others take him for typing?
+    pub fn is_told(&self) -> bool {
+        self.is_told
+    }
+
+    /// The user may not type here, so what was just said is not told.
     pub fn take_back(&mut self) {
         (self.until, self.is_told) = (None, false);
     }

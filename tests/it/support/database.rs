@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sea_orm::{ConnectionTrait, Database};
 use tokio::sync::OnceCell;
-use yunque::app::Settings;
+use yunque::app::SchemaSettings;
 use yunque::app::schema::Schema;
 use yunque_kernel::Clock;
 use yunque_kernel::config::Env;
@@ -17,7 +17,8 @@ pub fn server_url() -> Option<String> {
 
 fn settings(url: &str) -> DbSettings {
     let env = Env::fixed([("DATABASE_URL", url), ("SQLITE_SYNCHRONOUS", "off")]);
-    Settings::read(&env).expect("valid settings").db
+    let settings = SchemaSettings::read(&env).expect("valid settings");
+    settings.db
 }
 
 async fn migrate(url: &str) {

@@ -17,14 +17,30 @@ use crate::entity::{message, room, search_mark};
 pub const MESSAGE_INDEX: TextIndex = TextIndex("chat_message_index");
 
 /// Nothing of a new room is indexed.
-pub async fn insert_search_mark(tx: &Tx, room: i64) -> Result<(), DbError> {
-    let insert = Query::insert()
+pub async fn insert_search_marks(tx: &Tx, rooms: &[i64]) -> Result<(), DbError> {
+    let mut insert = Query::insert()
         .into_table(search_mark::Entity)
         .columns([search_mark::Column::RoomId, search_mark::Column::IndexedSeq])
-        .values_panic([room.into(), 0_i64.into()])
         .take();
+    for room in rooms {
+        insert.values_panic([(*room).into(), 0_i64.into()]);
+    }
     tx.execute(&insert).await?;
     Ok(())
+}
+
+/// Rooms without a mark, which a server of an older version has made.
+pub async fn list_unmarked_rooms(conn: &impl ConnectionTrait, limit: u64) -> Result<Vec<i64>, DbError> {
+    let marked = Query::select()
+        .column(search_mark::Column::RoomId)
+        .from(search_mark::Entity)
+        .take();
+    let select = room::Entity::find()
+        .select_only()
+        .column(room::Column::Id)
+        .filter(room::Column::Id.not_in_subquery(marked))
+        .limit(limit);
+    Ok(select.into_tuple().all(conn).await?)
 }
 
 /// How far rooms are indexed, locked until the transaction ends.

@@ -12,7 +12,8 @@ use yunque_kernel::{ChatMessageId, DbError, Tx, UserId};
 use crate::entity::{deleted, message};
 use crate::kinds::MessageType;
 
-const MOST_CHANGED: u64 = 1000;
+/// Fewer than a socket may be behind.
+const MOST_CHANGED: u64 = 200;
 
 pub async fn find_message(
     conn: &impl ConnectionTrait,
@@ -145,7 +146,7 @@ pub async fn find_before_newest(
     Ok(select.into_tuple().one(conn).await?)
 }
 
-/// Messages edited or deleted since, by the time of that; not more than the last thousand.
+/// Messages edited or deleted since, by the time of that; not more than the last of them.
 pub async fn list_changed(
     conn: &impl ConnectionTrait,
     room: i64,

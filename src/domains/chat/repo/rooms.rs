@@ -9,7 +9,7 @@ use sea_orm::{
 use yunque_kernel::db::{Unique as _, dialect, text_index};
 use yunque_kernel::{ChatRoomId, DbError, Tx, UserId};
 
-use super::index::insert_search_mark;
+use super::index::insert_search_marks;
 use crate::entity::{member, room};
 use crate::kinds::{RoomScope, RoomType};
 
@@ -169,7 +169,7 @@ pub async fn insert_room(tx: &Tx, new: NewRoom, now: DateTime<Utc>) -> Result<ro
         ])
         .take();
     let id = dialect::insert_returning_id(tx, insert).await?;
-    insert_search_mark(tx, id).await?;
+    insert_search_marks(tx, &[id]).await?;
     Ok(room::Model {
         id,
         name,

@@ -131,6 +131,14 @@ impl Core {
         if !rooms.is_empty() {
             return self.index_some(rooms, end, stop).await;
         }
+        let unmarked = repo::list_unmarked_rooms(self.ctx.db.reader(), PAGE).await?;
+        if !unmarked.is_empty() {
+            let mark = move |tx: Tx| {
+                let rooms = unmarked.clone();
+                async move { repo::insert_search_marks(&tx, &rooms).await }
+            };
+            self.ctx.db.write("chat.search_marks", mark).await?;
+        }
         let mut after = 0;
         loop {
             let page = repo::list_unindexed_rooms(self.ctx.db.reader(), after, PAGE).await?;

@@ -258,6 +258,8 @@ impl UploadApi {
                 };
                 // What is wrong by now is refused before the bytes come.
                 fields.labels(&told)?;
+                // A file that is not as long as it was announced is refused for that first.
+                let most = most.filter(|most| fields.size.is_none_or(|size| size > *most));
                 file = Some((told, self.take_file(part, body.fault(), most).await?));
             } else {
                 while_wanted(file.as_ref(), body.skip(part)).await?;

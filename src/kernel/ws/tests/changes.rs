@@ -64,6 +64,25 @@ async fn a_gap_between_changes_is_closed_by_the_database() {
     assert_eq!(texts(&mut client, 1).await, ["live again"]);
 }
 
+/// The room is told of changes whose message is still on its way: the message comes as it is now.
+#[tokio::test]
+async fn a_message_that_comes_after_the_repair_of_its_change_is_not_told_as_it_was() {
+    let p = Process::start().await;
+    p.notes.say(1, "the room is there");
+    let mut client = p.join(1, 3).await;
+    p.notes.change(1, "lost");
+    let note = p.notes.store(1, "as it is");
+    let about = note.position.expect("stored");
+    p.notes.change(1, "edited");
+    p.notes.publish(1, &p.notes.change(1, "heard").about(about));
+    // It has to read the message by itself, and what comes later is a repetition.
+    let mut heard = texts(&mut client, 4).await;
+    p.notes.publish(1, &note);
+    heard.sort();
+    assert_eq!(heard, ["as it is", "edited", "heard", "lost"]);
+    client.silent(100).await;
+}
+
 #[tokio::test]
 async fn lost_changes_come_late_and_not_never() {
     let p = Process::with(&[("WS_REPAIR_INTERVAL", "300ms")]).await;
