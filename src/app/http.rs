@@ -56,12 +56,11 @@ impl App {
             memory: self.body_memory.clone(),
         };
         let api = self.api();
-        let document = Document::describing(&api, &info("/"), TABLES);
         let authenticate: Arc<dyn Authenticate> = Arc::new(self.accounts.clone());
         AppBuilder::new(deps)
             .api(api)
-            .document(&document)
-            .sockets(&socket_document())
+            .document(document)
+            .sockets(socket_document)
             .route(Method::GET, "/metrics", self.system.metrics_endpoint())
             .route(Method::GET, "/oss/*path", yunque_files::api::private_bucket)
             .data(authenticate)

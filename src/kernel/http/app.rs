@@ -74,7 +74,7 @@ impl AppBuilder {
     }
 
     /// `/openapi.json`, `/openapi.yaml` and the page `/docs/` that shows them.
-    pub fn document(mut self, document: &Document) -> Self {
+    pub fn document(mut self, document: impl Fn() -> Document + Clone + Send + Sync + 'static) -> Self {
         let base = self.deps.settings.base_path();
         for (path, handler) in docs::routes(document, &base) {
             self.routes.add(path, Method::GET, handler, false);
@@ -83,7 +83,7 @@ impl AppBuilder {
     }
 
     /// `/asyncapi.json`, the description of the sockets.
-    pub fn sockets(mut self, document: &Document) -> Self {
+    pub fn sockets(mut self, document: impl Fn() -> Document + Send + Sync + 'static) -> Self {
         let (path, handler) = docs::sockets(document);
         self.routes.add(path, Method::GET, handler, false);
         self

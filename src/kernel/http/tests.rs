@@ -308,7 +308,7 @@ impl TestServer {
             description: "D".into(),
             server: "/".into(),
         };
-        let document = openapi::Document::describing(&api, &info, &[]);
+        let document = openapi::Document::of::<TestApi>(&info, &[]);
         let deps = HttpDeps {
             settings: settings.clone(),
             clock: clock.clone(),
@@ -324,7 +324,7 @@ impl TestServer {
                 "/healthz",
                 poem::endpoint::make_sync(|_| "ok"),
             )
-            .document(&document)
+            .document(move || document.clone())
             .build();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let addr = listener.local_addr().expect("address");

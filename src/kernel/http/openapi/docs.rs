@@ -4,6 +4,8 @@
 //! makes and served as files, so that the content security policy needs no exception for scripts.
 //! Nothing is loaded from elsewhere.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use poem::endpoint::make_sync;
 use poem::http::header;
@@ -18,34 +20,42 @@ use crate::http::router::Handler;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Every route of the documentation.
-pub(in crate::http) fn routes(document: &Document, base: &str) -> Vec<(&'static str, Handler)> {
-    let viewer = Viewer::new();
+/// Every route of the documentation. `document` makes it.
+pub(in crate::http) fn routes(
+    document: impl Fn() -> Document + Clone + Send + Sync + 'static,
+    base: &str,
+) -> Vec<(&'static str, Handler)> {
+    let (json, yaml, start) = (document.clone(), document, start(base));
     vec![
         (
             "/openapi.json",
-            file("application/json; charset=utf-8", document.json().into()),
+            file("application/json; charset=utf-8", move || json().json().into()),
         ),
         (
             "/openapi.yaml",
-            file("application/yaml; charset=utf-8", document.yaml().into()),
+            file("application/yaml; charset=utf-8", move || yaml().yaml().into()),
         ),
         ("/docs", page(base)),
-        ("/docs/viewer.css", file("text/css; charset=utf-8", viewer.style)),
+        (
+            "/docs/viewer.css",
+            file("text/css; charset=utf-8", || Viewer::new().style),
+        ),
         (
             "/docs/viewer.js",
-            file("text/javascript; charset=utf-8", viewer.script),
+            file("text/javascript; charset=utf-8", || Viewer::new().script),
         ),
         (
             "/docs/start.js",
-            file("text/javascript; charset=utf-8", start(base).into()),
+            file("text/javascript; charset=utf-8", move || start.clone().into()),
         ),
     ]
 }
 
 /// The route of the description of the sockets.
-pub(in crate::http) fn sockets(document: &Document) -> (&'static str, Handler) {
-    let content = document.json().into();
+pub(in crate::http) fn sockets(
+    document: impl Fn() -> Document + Send + Sync + 'static,
+) -> (&'static str, Handler) {
+    let content = move || document().json().into();
     ("/asyncapi.json", file("application/json; charset=utf-8", content))
 }
 
@@ -69,12 +79,15 @@ impl Viewer {
     }
 }
 
-fn file(content_type: &'static str, content: Bytes) -> Handler {
+/// The content is made when somebody asks first: many servers are never asked, and all of it is five
+/// megabytes.
+fn file(content_type: &'static str, make: impl Fn() -> Bytes + Send + Sync + 'static) -> Handler {
+    let content = OnceLock::new();
     make_sync(move |_| {
         Response::builder()
             .content_type(content_type)
             .header(header::CACHE_CONTROL, "public, max-age=300")
-            .body(content.clone())
+            .body(content.get_or_init(&make).clone())
     })
     .boxed()
 }

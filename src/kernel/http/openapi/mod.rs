@@ -74,11 +74,6 @@ impl Document {
         Document(document)
     }
 
-    /// The same for a value whose type has no name.
-    pub fn describing<T: OpenApi>(_: &T, info: &Info, tables: &[&[Code]]) -> Self {
-        Self::of::<T>(info, tables)
-    }
-
     pub fn value(&self) -> &Value {
         &self.0
     }
