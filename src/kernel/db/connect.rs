@@ -1,7 +1,7 @@
 //! Opens the pools. Everything a connection must be told is told here, for each new connection.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseConnection;
 use secrecy::ExposeSecret;
@@ -16,6 +16,8 @@ use super::{DbError, DbKind, DbSettings};
 /// A connection that was idle this long is asked whether it still lives before it is used.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(2);
 const STATEMENT_CACHE: usize = 512;
+/// How long SQLite waits for somebody else's lock.
+const BUSY: Duration = Duration::from_secs(5);
 
 pub(super) struct Pools {
     pub kind: DbKind,
@@ -25,9 +27,20 @@ pub(super) struct Pools {
 
 pub(super) async fn open(settings: &DbSettings) -> Result<Pools, DbError> {
     match settings.kind {
-        DbKind::Sqlite => sqlite(settings).await,
+        DbKind::Sqlite => sqlite_in_turn(settings).await,
         DbKind::MySql => mysql(settings).await,
         DbKind::Postgres => postgres(settings).await,
+    }
+}
+
+/// Whoever switches a new file to WAL keeps all others out, and SQLite itself does not wait for that.
+async fn sqlite_in_turn(settings: &DbSettings) -> Result<Pools, DbError> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        match sqlite(settings).await {
+            Err(e) if e.is_conflict() && Instant::now() < deadline => tokio::time::sleep(BUSY / 100).await,
+            opened => return opened,
+        }
     }
 }
 
@@ -41,7 +54,7 @@ async fn sqlite(settings: &DbSettings) -> Result<Pools, DbError> {
             SqliteSync::Off => SqliteSynchronous::Off,
         })
         .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY)
         .statement_cache_capacity(STATEMENT_CACHE)
         // Bounds the file that a long reader leaves behind.
         .pragma("journal_size_limit", "67108864")

@@ -295,15 +295,18 @@ mod tests {
     use super::*;
     use crate::db::{DbSettings, SqliteSync, Tx, dialect};
 
-    async fn database(folder: &tempfile::TempDir) -> Db {
-        let settings = DbSettings {
+    fn settings(folder: &tempfile::TempDir) -> DbSettings {
+        DbSettings {
             kind: DbKind::Sqlite,
             url: format!("sqlite://{}", folder.path().join("t.db").display()).into(),
             max_connections: 2,
             acquire_timeout: Duration::from_secs(5),
             sqlite_sync: SqliteSync::Off,
-        };
-        let db = Db::connect(&settings).await.expect("opens");
+        }
+    }
+
+    async fn database(folder: &tempfile::TempDir) -> Db {
+        let db = Db::connect(&settings(folder)).await.expect("opens");
         let sql = "CREATE TABLE t (n INTEGER NOT NULL UNIQUE)";
         db.writer().execute_unprepared(sql).await.expect("made");
         db
@@ -426,6 +429,21 @@ mod tests {
             .collect();
         assert_eq!(*heard.lock().expect("list"), stored);
         assert_eq!(stored.len(), 198);
+    }
+
+    /// A new file is switched to WAL by one of them, and the others wait for that.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_open_a_new_file_at_once() {
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().expect("folder");
+            let opening = (0..8).map(|_| {
+                let settings = settings(&folder);
+                crate::task::spawn(async move { Db::connect(&settings).await.map(drop) })
+            });
+            for opened in join_all(opening).await {
+                opened.expect("no panic").expect("opens");
+            }
+        }
     }
 
     /// A writer that gives up waiting must not leave the others without a commit.

@@ -95,9 +95,9 @@ class Stage:
         return person.client.at(self.servers[number % 2].base)
 
     def standing(self):
-        """What nobody can have made of himself."""
+        """What nobody can have made of himself. Whoever changes his address loses its verification; administrators do."""
         ids = ",".join(str(person.id) for person in self.strangers.values())
-        columns = "id, user_type, parent_id, is_staff, is_verified, quota"
+        columns = "id, user_type, parent_id, is_staff, is_verified AND NOT is_staff, quota"
         return self.top.sql.run(f"SELECT {columns} FROM users WHERE id IN ({ids}) OR is_staff ORDER BY id")
 
 
