@@ -431,21 +431,6 @@ mod tests {
         assert_eq!(stored.len(), 198);
     }
 
-    /// A new file is switched to WAL by one of them, and the others wait for that.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn many_open_a_new_file_at_once() {
-        for _ in 0..5 {
-            let folder = tempfile::tempdir().expect("folder");
-            let opening = (0..8).map(|_| {
-                let settings = settings(&folder);
-                crate::task::spawn(async move { Db::connect(&settings).await.map(drop) })
-            });
-            for opened in join_all(opening).await {
-                opened.expect("no panic").expect("opens");
-            }
-        }
-    }
-
     /// A writer that gives up waiting must not leave the others without a commit.
     #[tokio::test]
     async fn a_transaction_left_alone_is_committed() {
