@@ -15,7 +15,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sea_orm::{DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait};
@@ -38,6 +38,9 @@ pub(super) struct Lane {
     waiting: AtomicUsize,
     /// The transaction that the last turn left open for the next one.
     open: Mutex<Option<Group>>,
+    /// Held while hooks run, and taken before the turn is given back: they keep the order of the
+    /// commits, and keep nobody from beginning the next transaction.
+    telling: Mutex<()>,
 }
 
 impl Lane {
@@ -49,6 +52,7 @@ impl Lane {
             timeout,
             waiting: AtomicUsize::new(0),
             open: Mutex::new(None),
+            telling: Mutex::default(),
         }
     }
 
@@ -56,6 +60,10 @@ impl Lane {
     pub fn usage(&self) -> (u32, u32) {
         let free = u32::try_from(self.turns.available_permits()).unwrap_or(u32::MAX);
         (self.size.saturating_sub(free), self.size)
+    }
+
+    fn telling(&self) -> MutexGuard<'_, ()> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_open(&self) -> Option<Group> {
@@ -98,8 +106,10 @@ struct Group {
 impl Group {
     /// Hooks run in the order in which the work was done, those of the last writer at the end: what
     /// is told of one row must not overtake what was told of it before.
-    async fn commit(self, last: Hooks) -> Result<(), DbError> {
+    async fn commit(self, lane: &Lane, turn: impl Send, last: Hooks) -> Result<(), DbError> {
         let result = self.tx.commit().await.map_err(DbError::from);
+        let _in_order = lane.telling();
+        drop(turn);
         for member in self.members {
             if result.is_ok() {
                 run(member.hooks);
@@ -195,6 +205,9 @@ impl Turn {
         let group = match self.group.take() {
             None if !self.is_shared(0, self.begun) => {
                 tx.commit().await?;
+                let db = self.db.clone();
+                let _in_order = db.0.lane.telling();
+                drop(self);
                 run(hooks);
                 return Ok(());
             }
@@ -238,7 +251,8 @@ impl Turn {
     /// Commits the group, or leaves that to the next writer; returns when it is done.
     async fn end(mut self, mut group: Group, hooks: Hooks) -> Result<(), DbError> {
         if !self.is_shared(group.members.len(), group.begun) {
-            return group.commit(hooks).await;
+            let db = self.db.clone();
+            return group.commit(&db.0.lane, self, hooks).await;
         }
         let (told, hear) = oneshot::channel();
         group.members.push(Member { told, hooks });
@@ -276,11 +290,11 @@ async fn wait(db: &Db, mut hear: oneshot::Receiver<Result<(), DbError>>) -> Resu
             Err(_) => {}
         }
         let lane = &db.0.lane;
-        if let Ok(_turn) = lane.turns.try_acquire()
+        if let Ok(turn) = lane.turns.try_acquire()
             && let Some(group) = lane.take_open()
         {
             // This writer is one of its members, or will find its own answer next time.
-            drop(group.commit(Hooks::default()).await);
+            drop(group.commit(lane, turn, Hooks::default()).await);
         }
     }
 }

@@ -137,15 +137,7 @@ async fn an_announced_stream_over_1_gib_is_refused_unread() {
         alice.access,
         (1_u64 << 30) + (2 << 20),
     );
-    let mut socket = tokio::net::TcpStream::connect(host).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut socket, head.as_bytes())
-        .await
-        .unwrap();
-    let mut answer = vec![0; 4096];
-    let n = tokio::io::AsyncReadExt::read(&mut socket, &mut answer)
-        .await
-        .unwrap();
-    let answer = String::from_utf8_lossy(&answer[..n]).into_owned();
+    let answer = answer_to_a_begun(host, head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
@@ -209,15 +201,7 @@ async fn a_limited_upload_is_refused_before_it_is_read() {
          Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n",
         alice.access,
     );
-    let mut socket = tokio::net::TcpStream::connect(host).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut socket, head.as_bytes())
-        .await
-        .unwrap();
-    let mut answer = vec![0; 4096];
-    let n = tokio::io::AsyncReadExt::read(&mut socket, &mut answer)
-        .await
-        .unwrap();
-    let answer = String::from_utf8_lossy(&answer[..n]).into_owned();
+    let answer = answer_to_a_begun(host, head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     server.settle().await;
 }

@@ -294,3 +294,16 @@ fn is_key(key: &Value, user: &User, extension: &str) {
     let is_hex = hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     assert!(is_hex, "{key}");
 }
+
+/// The first bytes of the answer to a request whose rest never comes.
+async fn answer_to_a_begun(host: &str, request: &[u8]) -> String {
+    let mut socket = tokio::net::TcpStream::connect(host).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut socket, request)
+        .await
+        .unwrap();
+    let mut answer = vec![0; 4096];
+    let n = tokio::io::AsyncReadExt::read(&mut socket, &mut answer)
+        .await
+        .unwrap();
+    String::from_utf8_lossy(&answer[..n]).into_owned()
+}

@@ -223,18 +223,9 @@ async fn a_stream_that_cannot_fit_is_refused_before_it_ends() {
              Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n{fields}",
             alice.access,
         );
-        let mut socket = tokio::net::TcpStream::connect(host).await.unwrap();
-        let mut begin = head.into_bytes();
-        begin.extend(noise(1, 200_000));
-        tokio::io::AsyncWriteExt::write_all(&mut socket, &begin)
-            .await
-            .unwrap();
-        // The rest never comes.
-        let mut answer = vec![0; 4096];
-        let n = tokio::io::AsyncReadExt::read(&mut socket, &mut answer)
-            .await
-            .unwrap();
-        let answer = String::from_utf8_lossy(&answer[..n]).into_owned();
+        let mut begun = head.into_bytes();
+        begun.extend(noise(1, 200_000));
+        let answer = answer_to_a_begun(host, &begun).await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
     assert!(staged_files(&server).is_empty());

@@ -51,11 +51,12 @@ impl Chat {
                     ordinal: row.ordinal,
                 };
                 repo::update_mark(&tx, member.id, mark, now).await?;
-                repo::update_message_read(&tx, by.user_id, row.room_id, row.id).await?;
-                // Everybody has read what he wrote himself.
+                // The message before its notification, as whoever deletes it takes them. Everybody has
+                // read what he wrote himself.
                 if row.sender() != by.user_id && repo::insert_read(&tx, row.id, by.user_id, now).await? {
                     chat.tell_read(&tx, &by, row.room_id, row.id, now);
                 }
+                repo::update_message_read(&tx, by.user_id, row.room_id, row.id).await?;
                 Ok::<_, ChatError>(())
             }
         };

@@ -79,11 +79,13 @@ pub async fn list_stale_staged(
     Ok(select.all(conn).await?)
 }
 
+/// Not of a file that was started again meanwhile.
 pub async fn clear_staged(tx: &Tx, id: i64, reference: &str) -> Result<bool, DbError> {
     let done = Entity::update_many()
         .col_expr(Column::StagedRef, Expr::value(None::<String>))
         .filter(Column::Id.eq(id))
         .filter(Column::StagedRef.eq(reference))
+        .filter(Column::UploadStatus.eq(UploadStatus::Failed.as_str()))
         .exec(tx)
         .await?;
     Ok(done.rows_affected == 1)
