@@ -18,6 +18,7 @@ mod cli;
 mod files;
 mod guards;
 mod http;
+mod platform;
 mod queue;
 mod sockets;
 mod storage;

@@ -9,6 +9,7 @@ mod own;
 mod own_member;
 mod passwords;
 mod token;
+mod v1;
 
 use poem_openapi::types::MaybeUndefined;
 use poem_openapi::{OpenApi, Tags};
