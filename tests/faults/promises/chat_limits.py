@@ -2,6 +2,7 @@
 
 import json
 import time
+from socket import inet_ntoa
 
 from harness.chat import CROWDED, Room, again, sites
 from harness.client import Gone
@@ -21,15 +22,16 @@ def shown(before, during, missing):
 
 
 def held(port, clients):
-    """Which of these client ports the server still has a socket for. One that it has closed with unsent bytes belongs to
-    nobody."""
+    """Which of these clients' ends (address, port) the server still has a socket for. One that it has closed with unsent
+    bytes belongs to nobody. Clients come from several addresses, so that a port alone may be that of another."""
     found, want = set(), f"{port:04X}"
     with open("/proc/net/tcp") as table:
         next(table)
         for line in table:
             _, local, remote, state, *rest = line.split()
             if local.split(":")[1] == want and state in ("01", "08") and rest[5] != "0":
-                found.add(int(remote.split(":")[1], 16))
+                address, _, end = remote.partition(":")
+                found.add((inet_ntoa(bytes.fromhex(address)[::-1]), int(end, 16)))
     return found & clients
 
 
@@ -42,13 +44,13 @@ class Stalled:
             swarm.stall(peer)
         self.began, self.closed = time.monotonic(), {}
         self.server = int(base.rsplit(":", 1)[1])
-        self.ports = {peer.socket.getsockname()[1] for peer in self.peers}
+        self.ends = {peer.socket.getsockname() for peer in self.peers}
 
     def look(self):
         """Whether the server has closed all of them."""
-        for port in self.ports - held(self.server, self.ports) - set(self.closed):
-            self.closed[port] = time.monotonic() - self.began
-        return len(self.closed) == len(self.ports)
+        for end in self.ends - held(self.server, self.ends) - set(self.closed):
+            self.closed[end] = time.monotonic() - self.began
+        return len(self.closed) == len(self.ends)
 
 
 @promise("R4", "a slow reader hurts nobody else")
