@@ -1,5 +1,7 @@
 //! `yunque user`: account operations without a browser.
 
+mod import;
+
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -93,6 +95,8 @@ enum Action {
         /// User name, address or id
         user: String,
     },
+    /// Make accounts from a file, with the password hashes that they had elsewhere
+    Import(import::Args),
     /// Remove the second factor of somebody who lost it, and end all sessions
     #[command(name = "reset-2fa", after_help = "Example: yunque user reset-2fa alice")]
     ResetSecondFactor {
@@ -148,6 +152,7 @@ impl Args {
                 let n = app.accounts.console_revoke_sessions(id).await.map_err(told)?;
                 output::say(format_args!("{user}: {n} sessions ended"));
             }
+            Action::Import(args) => return args.run(&app).await,
             Action::ResetSecondFactor { user } => {
                 let id = resolve(&app, &user).await?;
                 let had_one = app.accounts.console_reset_second_factor(id).await.map_err(told)?;

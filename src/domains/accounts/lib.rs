@@ -55,6 +55,7 @@ pub use service::client::Client;
 pub use service::console::{NewSuperuser, SessionView, UserDetails, UserFilter, UserView};
 pub use service::contacts::{ContactPolicy, NamedUser};
 pub use service::groups::{DemoUser, GroupReport, NewGroup, demo};
+pub use service::import::{Import, ImportFault, ImportOptions, ImportReport};
 pub use service::login::Login;
 pub use service::register::Registration;
 pub use service::tokens::{Surface, TokenPair};
@@ -105,6 +106,7 @@ struct Inner {
     memberships: service::membership::Memberships,
     activity: service::activity::Activity,
     turns: service::throttle::Turns,
+    imported_read: tokio::sync::OnceCell<()>,
     purge_hooks: RwLock<Vec<Arc<dyn PurgeHook>>>,
     space_hooks: RwLock<Vec<Arc<dyn SpaceHook>>>,
     parent_hooks: RwLock<Vec<Arc<dyn ParentHook>>>,
@@ -123,6 +125,7 @@ impl Accounts {
             briefs: service::briefs::Briefs::new(&bus),
             memberships: service::membership::Memberships::new(&bus),
             activity: service::activity::Activity::default(),
+            imported_read: tokio::sync::OnceCell::new(),
             turns: service::throttle::Turns::default(),
             purge_hooks: RwLock::default(),
             space_hooks: RwLock::default(),

@@ -2,7 +2,7 @@
 //!
 //! * [`keys`]: one master secret, one derived key for each use, rotation.
 //! * [`jwt`]: tokens signed by one pinned algorithm and verified without leeway.
-//! * [`passwords`]: Argon2id on a bounded number of threads.
+//! * [`passwords`]: Argon2id on a bounded number of threads; `django`: the hashes that imported accounts bring.
 //! * [`api_key`]: the form of API keys and their scopes.
 //! * [`caller`]: the `Caller` and `SessionCaller` parameters of operations. Who a token belongs to
 //!   is answered by an [`Authenticate`], which the accounts domain implements.
@@ -15,6 +15,7 @@
 pub mod api_key;
 pub mod cache;
 pub mod caller;
+mod django;
 mod hub_bus;
 pub mod jwt;
 pub mod keys;
@@ -26,6 +27,7 @@ mod settings;
 pub use api_key::{NewApiKey, Scopes};
 pub use cache::AuthCache;
 pub use caller::{ApiKeyRef, Authenticate, Caller, ScopeTable, SessionCaller, UserType};
+pub use django::DjangoHash;
 pub use hub_bus::HubBus;
 pub use jwt::{Claims, Jwt, NewToken, TokenFault, TokenType};
 pub use keys::{KeyUse, Keys};

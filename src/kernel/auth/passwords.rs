@@ -7,7 +7,10 @@
 //! * A hash runs to its end even when its client has gone: its turn is only given back then.
 //! * Where there is no account, the same work is done over a fixed salt, so that the time tells
 //!   nothing.
+//! * A hash imported from Django takes many times as long. While there are any, whoever refuses a login
+//!   waits until [`Passwords::floor`] is over, or the time would tell which names were imported.
 
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +22,7 @@ use rand::RngCore;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
+use super::django::{self, DjangoHash};
 use super::settings::{PasswordCost, is_bearable};
 use crate::error::{Code, Coded, common};
 use crate::telemetry::Metrics;
@@ -29,6 +33,8 @@ const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
 /// The salt where there is no account. Its hash is computed and thrown away.
 const DUMMY_SALT: [u8; SALT_BYTES] = *b"yunque-no-such-u";
+/// So many iterations tell how long one takes.
+const SAMPLE: u32 = 20_000;
 
 /// The outcome of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +76,10 @@ struct Inner {
     turns: Arc<Semaphore>,
     longest_wait: Duration,
     memory: Mutex<Vec<Vec<Block>>>,
+    /// The most iterations of an imported hash that this process has heard of; 0 for none.
+    imported: AtomicU32,
+    /// Picoseconds of one such iteration, as measured last.
+    pace: AtomicU64,
     metrics: Metrics,
 }
 
@@ -80,6 +90,8 @@ impl Passwords {
             turns: Arc::new(Semaphore::new(cost.concurrency)),
             longest_wait: cost.longest_wait,
             memory: Mutex::default(),
+            imported: AtomicU32::new(0),
+            pace: AtomicU64::new(0),
             metrics: metrics.clone(),
         }))
     }
@@ -139,6 +151,32 @@ impl Passwords {
         .ok_or(PasswordFailure::Interrupted)
     }
 
+    /// Whether a stored text is a hash that we can compute.
+    pub fn understands(stored: &str) -> bool {
+        DjangoHash::parse(stored).is_some() || Stored::parse(stored).is_some()
+    }
+
+    /// There are imported hashes of so many iterations.
+    pub async fn expect_imported(&self, iterations: u32) {
+        if iterations > 0 && self.0.pace.load(Ordering::Relaxed) == 0 {
+            let measured = self.in_turn(|inner| {
+                let begun = Instant::now();
+                std::hint::black_box(django::digest("", "sample", SAMPLE));
+                inner.keep_pace(begun.elapsed(), SAMPLE);
+            });
+            // A server too busy for it measures the first real one.
+            let _ = measured.await;
+        }
+        self.0.imported.fetch_max(iterations, Ordering::Relaxed);
+    }
+
+    /// How long a refused login takes at least: a little more than the slowest imported hash.
+    pub fn floor(&self) -> Duration {
+        let iterations = u64::from(self.0.imported.load(Ordering::Relaxed));
+        let once = self.0.pace.load(Ordering::Relaxed).saturating_mul(iterations) / 1000;
+        Duration::from_nanos(once.saturating_add(once / 4))
+    }
+
     async fn in_turn<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> T + Send + 'static,
@@ -166,31 +204,45 @@ impl Passwords {
 }
 
 impl Inner {
-    /// `None` when the stored text is not a hash that we can compute. Forms imported from
-    /// elsewhere (`pbkdf2_sha256$…`) get their branch here.
+    /// `None` when the stored text is not a hash that we can compute.
     fn compare(&self, password: &str, stored: &str) -> Option<Verdict> {
-        let stored = PasswordHash::new(stored).ok()?;
-        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
-        let version = stored
-            .version
-            .map_or(Ok(Version::V0x13), Version::try_from)
-            .ok()?;
-        // What was stored decides how much memory is asked for, and a row can be edited or imported.
-        let params = Params::try_from(&stored).ok().filter(is_bearable)?;
-        let salt = stored.salt?;
-        let expected = stored.hash?;
-        if expected.as_bytes().len() != HASH_BYTES {
-            return None;
+        if let Some(imported) = DjangoHash::parse(stored) {
+            return Some(self.compare_imported(password, &imported));
         }
-        let out = self.digest(password, salt.as_ref(), &params, algorithm, version)?;
-        if !same(&out, expected.as_bytes()) {
+        let stored = Stored::parse(stored)?;
+        let out = self.digest(
+            password,
+            &stored.salt,
+            &stored.params,
+            stored.algorithm,
+            stored.version,
+        )?;
+        if !same(&out, &stored.hash) {
             return Some(Verdict::Wrong);
         }
-        let weaker = algorithm != Algorithm::Argon2id
-            || version != Version::V0x13
-            || params.m_cost() < self.params.m_cost()
-            || params.t_cost() < self.params.t_cost();
+        let weaker = stored.algorithm != Algorithm::Argon2id
+            || stored.version != Version::V0x13
+            || stored.params.m_cost() < self.params.m_cost()
+            || stored.params.t_cost() < self.params.t_cost();
         Some(Verdict::Right { needs_rehash: weaker })
+    }
+
+    fn compare_imported(&self, password: &str, imported: &DjangoHash) -> Verdict {
+        self.imported.fetch_max(imported.iterations, Ordering::Relaxed);
+        let begun = Instant::now();
+        let (found, stored) = imported.digests(password);
+        self.keep_pace(begun.elapsed(), imported.iterations);
+        if same(&found, &stored) {
+            Verdict::Right { needs_rehash: true }
+        } else {
+            Verdict::Wrong
+        }
+    }
+
+    fn keep_pace(&self, took: Duration, iterations: u32) {
+        let each = took.as_nanos().saturating_mul(1000) / u128::from(iterations.max(1));
+        let each = u64::try_from(each).unwrap_or(u64::MAX);
+        self.pace.store(each.max(1), Ordering::Relaxed);
     }
 
     fn digest(
@@ -225,6 +277,30 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
             .push(blocks);
         result.ok().map(|()| out)
+    }
+}
+
+/// An Argon2 hash taken apart.
+struct Stored {
+    algorithm: Algorithm,
+    version: Version,
+    params: Params,
+    salt: Vec<u8>,
+    hash: [u8; HASH_BYTES],
+}
+
+impl Stored {
+    fn parse(text: &str) -> Option<Self> {
+        let stored = PasswordHash::new(text).ok()?;
+        let version = stored.version.map_or(Ok(Version::V0x13), Version::try_from);
+        Some(Stored {
+            algorithm: Algorithm::try_from(stored.algorithm.as_str()).ok()?,
+            version: version.ok()?,
+            // What was stored decides how much memory is asked for, and a row can be edited or imported.
+            params: Params::try_from(&stored).ok().filter(is_bearable)?,
+            salt: stored.salt?.as_ref().to_vec(),
+            hash: stored.hash?.as_bytes().try_into().ok()?,
+        })
     }
 }
 
@@ -308,6 +384,28 @@ mod tests {
             .await
             .expect("verified");
         assert_eq!(verdict, Verdict::Right { needs_rehash: false });
+    }
+
+    #[tokio::test]
+    async fn an_imported_hash_verifies_asks_to_be_replaced_and_sets_the_floor() {
+        let p = Passwords::new(&PasswordCost::cheapest(), &Metrics::new());
+        assert_eq!(p.floor(), Duration::ZERO);
+        p.expect_imported(1000).await;
+        let expected = p.floor();
+        assert!(
+            expected > Duration::ZERO && expected < Duration::from_millis(200),
+            "{expected:?}"
+        );
+        let stored = format!(
+            "pbkdf2_sha256$4000$salt${}",
+            base64::engine::general_purpose::STANDARD.encode(django::digest("correct horse", "salt", 4000))
+        );
+        assert!(Passwords::understands(&stored));
+        let verdict = p.verify(&secret("correct horse"), Some(stored.clone())).await;
+        assert_eq!(verdict, Ok(Verdict::Right { needs_rehash: true }));
+        let verdict = p.verify(&secret("correct horsf"), Some(stored)).await;
+        assert_eq!(verdict, Ok(Verdict::Wrong));
+        assert_eq!(p.0.imported.load(Ordering::Relaxed), 4000);
     }
 
     #[tokio::test]

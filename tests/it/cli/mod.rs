@@ -4,6 +4,7 @@ mod accounts;
 mod demo;
 mod doctor;
 mod files;
+mod import;
 mod jobs;
 mod schema;
 mod settings;

@@ -166,6 +166,37 @@ pub async fn insert(
     Ok(UserId(id))
 }
 
+/// Who has a name or an address.
+#[derive(Clone, Debug, DerivePartialModel)]
+#[sea_orm(entity = "user::Entity")]
+pub struct TakenRow {
+    pub id: i64,
+    pub username_key: String,
+    pub email_key: String,
+}
+
+/// Everybody who has one of these names or addresses.
+pub async fn list_taken(
+    conn: &impl ConnectionTrait,
+    (names, addresses): (Vec<String>, Vec<String>),
+) -> Result<Vec<TakenRow>, DbError> {
+    let either = Condition::any()
+        .add(user::Column::UsernameKey.is_in(names))
+        .add(user::Column::EmailKey.is_in(addresses));
+    let select = user::Entity::find().filter(either);
+    Ok(select.into_partial_model().all(conn).await?)
+}
+
+/// Whether somebody has not logged in since his hash was imported.
+pub async fn has_imported(conn: &impl ConnectionTrait) -> Result<bool, DbError> {
+    let select = user::Entity::find()
+        .select_only()
+        .column(user::Column::Id)
+        .filter(user::Column::Password.starts_with("pbkdf2"))
+        .limit(1);
+    Ok(select.into_tuple::<i64>().one(conn).await?.is_some())
+}
+
 /// Which of the two keys another account has.
 pub async fn find_taken(
     conn: &impl ConnectionTrait,

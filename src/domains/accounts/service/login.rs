@@ -1,5 +1,7 @@
 //! From a name and a password to a session.
 
+use std::time::Instant;
+
 use chrono::TimeDelta;
 use sea_orm::sea_query::Expr;
 use tracing::Instrument;
@@ -44,11 +46,16 @@ impl Accounts {
                 .login_to_the_end(surface, &name, &password, &client)
                 .await
         };
+        let begun = Instant::now();
         let result = match yunque_kernel::task::spawn(task.in_current_span()).await {
             Ok(result) => result,
             Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
             Err(_) => Err(DbError::Cancelled.into()),
         };
+        // Here, where nobody else waits for his turn.
+        if matches!(&result, Err(AccountsError::InvalidCredentials)) {
+            self.hold_refusal(begun).await;
+        }
         let outcome = match &result {
             Ok(_) => "ok",
             Err(AccountsError::LoginBlocked { .. }) => "blocked",

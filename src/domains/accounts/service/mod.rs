@@ -15,6 +15,8 @@ pub mod deletion;
 pub mod events;
 pub mod groups;
 pub mod hierarchy;
+pub mod import;
+pub mod imported;
 pub mod login;
 pub mod members;
 pub mod membership;

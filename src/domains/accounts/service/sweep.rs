@@ -52,6 +52,7 @@ impl Accounts {
             }
         }
         self.queue_due_purges().await?;
+        self.forget_imported().await?;
         Ok(removed)
     }
 
