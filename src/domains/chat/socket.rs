@@ -17,7 +17,7 @@ use yunque_kernel::error::common;
 use yunque_kernel::realtime::Present;
 use yunque_kernel::ws::{
     Broadcast, Endpoint, Handled, Handshake, Incoming, Log, Opened, Peer, SharedReads, Tail, Tip, Typing,
-    Upgraded, Ws,
+    Typists, Upgraded, Ws,
 };
 use yunque_kernel::{ApiError, ChatMessageId, ChatRoomId, UserId};
 
@@ -30,7 +30,6 @@ use crate::{Chat, ChatError, frames, repo};
 const ANNOUNCED_EVERY: Duration = Duration::from_secs(2);
 
 /// What a connection remembers.
-#[derive(Default)]
 pub struct Seat {
     typing: Typing,
     announced_at: Option<Instant>,
@@ -42,6 +41,7 @@ pub struct Seat {
 pub struct RoomSocket {
     chat: Chat,
     log: Arc<dyn Log>,
+    typists: Typists,
 }
 
 impl RoomSocket {
@@ -66,13 +66,13 @@ impl RoomSocket {
         Ok(Handled::Begun(told.boxed()))
     }
 
-    async fn typing(&self, peer: &Peer, room: i64, seat: &mut Seat, is_typing: bool) -> Result<(), ApiError> {
-        let was_told = seat.typing.is_told();
-        if !seat.typing.set(is_typing) {
+    async fn typing(&self, peer: &Peer, room: i64, typing: &Typing, is_typing: bool) -> Result<(), ApiError> {
+        let was_told = typing.is_told();
+        if !typing.set(is_typing) {
             return Ok(());
         }
         if is_typing && let Err(error) = self.may_speak(peer, room).await {
-            seat.typing.take_back();
+            typing.take_back();
             if was_told {
                 self.tell_typing(peer, room, false);
             }
@@ -151,8 +151,9 @@ impl Endpoint for RoomSocket {
         };
         Ok(Opened {
             seat: Seat {
+                typing: self.typists.join(room, peer.caller.user_id),
+                announced_at: None,
                 _present: present,
-                ..Seat::default()
             },
             greeting,
             tip: Tip {
@@ -181,7 +182,7 @@ impl Endpoint for RoomSocket {
             "typing" => {
                 peer.require_write()?;
                 let input: ChatTypingFrame = frame.read()?;
-                self.typing(peer, room, seat, input.is_typing).await?;
+                self.typing(peer, room, &seat.typing, input.is_typing).await?;
             }
             kind @ ("user_join" | "user_leave") => {
                 peer.require_write()?;
@@ -223,7 +224,7 @@ impl Endpoint for RoomSocket {
         self.tell_typing(peer, room, is_typing);
     }
 
-    async fn on_close(&self, peer: &Peer, room: i64, mut seat: Seat) {
+    async fn on_close(&self, peer: &Peer, room: i64, seat: Seat) {
         if seat.typing.set(false) {
             self.tell_typing(peer, room, false);
         }
@@ -338,6 +339,7 @@ impl Chat {
             rooms: Arc::new(RoomSocket {
                 chat: self.clone(),
                 log: Arc::new(SharedReads::of(Messages(self.clone()))),
+                typists: Typists::default(),
             }),
             notifications: Arc::new(NotificationSocket {
                 chat: self.clone(),

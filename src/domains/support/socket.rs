@@ -13,7 +13,8 @@ use serde_json::Map;
 use tokio::time::Instant;
 use yunque_kernel::http::Bucket;
 use yunque_kernel::ws::{
-    Broadcast, Endpoint, Handled, Handshake, Incoming, Log, Opened, Peer, Tail, Tip, Typing, Upgraded, Ws,
+    Broadcast, Endpoint, Handled, Handshake, Incoming, Log, Opened, Peer, Tail, Tip, Typing, Typists,
+    Upgraded, Ws,
 };
 use yunque_kernel::{ApiError, SupportSessionId};
 
@@ -25,7 +26,7 @@ use crate::repo::{self, Cursor};
 use crate::{Support, SupportError, frames};
 
 /// What a connection remembers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Seat {
     typing: Typing,
 }
@@ -34,6 +35,7 @@ pub struct Seat {
 pub struct SupportSocket {
     support: Support,
     log: Arc<dyn Log>,
+    typists: Typists,
 }
 
 impl SupportSocket {
@@ -41,6 +43,7 @@ impl SupportSocket {
         SupportSocket {
             log: Arc::new(Messages(support.clone())),
             support,
+            typists: Typists::default(),
         }
     }
 
@@ -89,7 +92,9 @@ impl Endpoint for SupportSocket {
         };
         greeting.insert("session".to_owned(), session.to_json().unwrap_or_default());
         Ok(Opened {
-            seat: Seat::default(),
+            seat: Seat {
+                typing: self.typists.join(room, peer.caller.user_id),
+            },
             greeting,
             tip: tip(joined.last_message_id),
         })
@@ -141,7 +146,7 @@ impl Endpoint for SupportSocket {
         }
     }
 
-    async fn on_close(&self, peer: &Peer, room: i64, mut seat: Seat) {
+    async fn on_close(&self, peer: &Peer, room: i64, seat: Seat) {
         if seat.typing.set(false) {
             self.tell_typing(peer, room, false);
         }

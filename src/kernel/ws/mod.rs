@@ -55,7 +55,7 @@ pub use endpoint::{Endpoint, Handled, Incoming, Log, Opened, Peer, Tail, Tip};
 pub use handshake::{Handshake, Upgraded};
 pub use settings::WsSettings;
 pub use shared::SharedReads;
-pub use typing::Typing;
+pub use typing::{Typing, Typists};
 pub use wire::{
     AuthFrame, AuthOkFrame, ErrorFrame, PingFrame, PongFrame, ResumeCompleteFrame, SocketUserOut, frame_of,
 };
