@@ -30,9 +30,6 @@ const SCOPES: &[(&str, &str)] = &[
     ("/api/chat", "chat"),
     ("/ws/chat", "chat"),
     ("/ws/notifications", "chat"),
-    ("/api/v1/auth", "users"),
-    ("/api/v1/users", "users"),
-    ("/api/v1/core", "core"),
 ];
 
 impl App {

@@ -18,7 +18,6 @@ mod cli;
 mod files;
 mod guards;
 mod http;
-mod platform;
 mod queue;
 mod sockets;
 mod storage;

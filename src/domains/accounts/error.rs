@@ -34,23 +34,11 @@ pub mod codes {
         AVATAR_REQUIRED = 400, "image_required", "请选择头像图片", "Choose a picture.";
         AVATAR_TOO_LARGE = 400, "image_too_large", "图片大小不能超过2MB", "Pictures are limited to 2 MB.";
         API_KEY_LIMIT_REACHED = 409, "api_key_limit_reached", "密钥数量已达上限", "API key limit reached.";
-        USERNAME_INVALID = 400, "username_invalid", "用户名格式不符合要求", "Username format is invalid.";
-        PHONE_TAKEN = 400, "phone_taken", "手机号已存在", "Phone number is already in use.";
-        PASSWORD_INCORRECT = 400, "password_incorrect", "当前密码有误", "The password is incorrect.";
-        PASSWORD_WEAK = 400, "password_weak", "密码强度不足", "The password is too weak.";
-        CONFIRMATION_MISMATCH = 400, "confirmation_mismatch", "确认内容不匹配", "Confirmation does not match.";
-        INVALID_ORDERING = 400, "invalid_ordering", "不支持的排序字段", "Unsupported ordering.";
-        EMAIL_UNCHANGED = 400, "email_unchanged", "新邮箱与当前邮箱相同", "That is already your address.";
-        MAIL_TOKEN_INVALID = 400, "mail_token_invalid", "链接无效或已过期", "The link is invalid or has expired.";
-        TWO_FACTOR_REQUIRED = 400, "two_factor_required", "需要双因子验证码", "A second factor is required.";
-        TWO_FACTOR_INVALID = 400, "two_factor_invalid", "验证码不正确", "The code is not valid.";
-        PROFILE_NOT_VISIBLE = 403, "profile_not_visible", "对方未公开该内容", "This profile is not visible to you.";
-        ACCOUNT_ACTIVE = 409, "account_active", "账户仍处于启用状态", "The account is still active.";
-        TWO_FACTOR_ALREADY_ENABLED = 409, "two_factor_already_enabled", "双因子认证已开启", "2FA is already enabled.";
-        TWO_FACTOR_NOT_PENDING = 409, "two_factor_not_pending", "请先发起双因子认证设置", "No 2FA setup is in progress.";
-        TWO_FACTOR_NOT_ENABLED = 409, "two_factor_not_enabled", "尚未开启双因子认证", "2FA is not enabled.";
     }
 }
+
+/// `旧密码错误` speaks of an old password; where a body has only one, it is the current one.
+const PASSWORD_INCORRECT: Text = Text::fixed("当前密码有误", "The password is incorrect.");
 
 /// The users' surface calls the old password the original one.
 const ORIGINAL_PASSWORD_WRONG: Text = Text::fixed("原密码错误", "Current password is wrong.");
@@ -216,9 +204,8 @@ impl Coded for AccountsError {
                 error
             }
             AccountsError::WrongPassword { field } => {
-                // `旧密码错误` speaks of an old password; where a body has only one, it is the current one.
                 if *field == "password" {
-                    error.text = codes::PASSWORD_INCORRECT.text;
+                    error.text = PASSWORD_INCORRECT;
                 }
                 error
                     .faults

@@ -29,8 +29,6 @@ pub enum Names {
     Room,
     /// What somebody was told, or invited to.
     Notice,
-    /// A user of the platform: whoever logged in may read of him what is public, and is refused the rest.
-    Person,
 }
 
 pub struct Probe {

@@ -9,7 +9,6 @@ mod own;
 mod own_member;
 mod passwords;
 mod token;
-mod v1;
 
 use poem_openapi::types::MaybeUndefined;
 use poem_openapi::{OpenApi, Tags};
